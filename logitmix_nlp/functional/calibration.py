@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is the model as sure as it is right? One definition of each calibration figure for the whole library."""
+
+from typing import NamedTuple
+
+import torch
+
+__all__ = [
+    "ConfidenceBins",
+    "confidence_bins",
+    "expected_calibration_error",
+    "negative_log_likelihood",
+    "overconfidence_error",
+]
+
+
+class ConfidenceBins(NamedTuple):
+    """Rows counted by confidence, the probability of the predicted class, in `M` equal bins `(a, b]` of `[0, 1]`.
+
+    The first bin also holds confidence 0. Sums are float64, so that bins of several shards may be added.
+
+    Args:
+        count (`torch.Tensor` of shape `(M,)`): Rows in the bin.
+        confidence (`torch.Tensor` of shape `(M,)`): Sum of their confidences.
+        correct (`torch.Tensor` of shape `(M,)`): How many of them are predicted rightly.
+    """
+
+    count: torch.Tensor
+    confidence: torch.Tensor
+    correct: torch.Tensor
+
+    def mean_confidence(self) -> torch.Tensor:
+        """Mean confidence of each bin; 0 for an empty one."""
+        return self.confidence / self.count.clamp(min=1)
+
+    def accuracy(self) -> torch.Tensor:
+        """Share of right predictions in each bin; 0 for an empty one."""
+        return self.correct / self.count.clamp(min=1)
+
+    def calibration_error(self) -> torch.Tensor:
+        """ECE of the rows in the bins, see [`expected_calibration_error`]."""
+        return (self.correct - self.confidence).abs().sum() / self.count.sum()
+
+    def overconfidence(self) -> torch.Tensor:
+        """OE of the rows in the bins, see [`overconfidence_error`]."""
+        excess = (self.confidence - self.correct).clamp(min=0)
+        return (self.mean_confidence() * excess).sum() / self.count.sum()
+
+
+def confidence_bins(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15) -> ConfidenceBins:
+    """Sort predictions into bins of confidence, the basis of ECE, OE and reliability diagrams.
+
+    Args:
+        logits_or_probs (`torch.Tensor` of shape `(N, C)`): Logits, or probabilities. A matrix is taken as
+            probabilities if every entry lies in `[0, 1]` and every row sums to 1 within rounding; else as logits.
+            NumPy arrays are taken too.
+        labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`.
+        n_bins (`int`): Number of bins `M`, at least 1. The confidence of given probabilities is compared with bin
+            edges of the same dtype (0.6 in float32 lies in `(…, 0.6]`); that of logits is computed in float64.
+
+    Returns:
+        `ConfidenceBins`: Counts and sums per bin, on the device of the input.
+
+    Raises:
+        ValueError: On empty data, NaN or infinite values, shapes that do not fit, labels out of range, or
+            `n_bins < 1`.
+    """
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
+    scores, labels = _checked(logits_or_probs, labels)
+    if _are_probabilities(scores):
+        confidence, predicted = scores.max(dim=-1)
+        confidence = confidence.clamp(max=1.0)
+    else:
+        scores = scores.double()
+        largest, predicted = scores.max(dim=-1)
+        confidence = (largest - scores.logsumexp(dim=-1)).exp()
+    edges = (torch.arange(1, n_bins, dtype=torch.float64) / n_bins).to(confidence)
+    bins = torch.bucketize(confidence, edges)
+    sums = [
+        torch.bincount(bins, weights=weights.double(), minlength=n_bins)
+        for weights in (torch.ones_like(confidence), confidence, predicted == labels)
+    ]
+    return ConfidenceBins(*sums)
+
+
+def expected_calibration_error(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15) -> torch.Tensor:
+    """Expected calibration error, `ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)|` (Thulasidasan et al., 2019).
+
+    Args:
+        logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
+        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        n_bins (`int`): Number of equal bins `(a, b]`; quote it with the value. The LogitMix authors' code has 10.
+
+    Returns:
+        `torch.Tensor`: Float64 scalar in `[0, 1]`; 0 is perfect.
+
+    Raises:
+        ValueError: See [`confidence_bins`].
+    """
+    return confidence_bins(logits_or_probs, labels, n_bins).calibration_error()
+
+
+def overconfidence_error(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15) -> torch.Tensor:
+    """Overconfidence error, `OE = sum_m |B_m| / n * conf(B_m) * max(conf(B_m) - acc(B_m), 0)` (Thulasidasan et al.).
+
+    Args:
+        logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
+        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        n_bins (`int`): Number of equal bins `(a, b]`; quote it with the value.
+
+    Returns:
+        `torch.Tensor`: Float64 scalar in `[0, 1]`; 0 means that no bin is more confident than accurate.
+
+    Raises:
+        ValueError: See [`confidence_bins`].
+    """
+    return confidence_bins(logits_or_probs, labels, n_bins).overconfidence()
+
+
+def negative_log_likelihood(logits_or_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean of `-log p(true class)`, a proper score: right *and* honest is the only way to make it small.
+
+    Args:
+        logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
+        labels (`torch.Tensor` of shape `(N,)`): True classes.
+
+    Returns:
+        `torch.Tensor`: Float64 scalar in nats, at least 0; infinite where a true class was given probability 0.
+
+    Raises:
+        ValueError: See [`confidence_bins`].
+    """
+    scores, labels = _checked(logits_or_probs, labels)
+    log_probs = scores.double().log() if _are_probabilities(scores) else scores.double().log_softmax(dim=-1)
+    return -log_probs.gather(1, labels[:, None]).mean()
+
+
+def _are_probabilities(scores: torch.Tensor) -> bool:
+    tolerance = max(1e-4, 2 * torch.finfo(scores.dtype).eps)
+    low, high = scores.aminmax()
+    return bool(low >= 0 and high <= 1 + tolerance and ((scores.double().sum(-1) - 1).abs() <= tolerance).all())
+
+
+def _checked(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    scores, labels = torch.as_tensor(scores).detach(), torch.as_tensor(labels)
+    if scores.dim() != 2 or scores.shape[1] < 2 or not scores.is_floating_point():
+        raise ValueError(
+            "Expected floating point logits or probabilities of shape (N, C) with C >= 2, got "
+            f"{scores.dtype} of shape {tuple(scores.shape)}."
+        )
+    if labels.shape != scores.shape[:1] or labels.is_floating_point():
+        raise ValueError(
+            f"Expected {len(scores)} integer labels of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}."
+        )
+    if len(scores) == 0:
+        raise ValueError("No rows: a calibration figure needs at least one.")
+    if not all(torch.isfinite(bound) for bound in scores.aminmax()):
+        rows = (~torch.isfinite(scores)).any(-1).nonzero().flatten()
+        raise ValueError(f"{len(rows)} rows hold NaN or infinite values, the first is row {rows[0].item()}.")
+    labels = labels.long().to(scores.device)
+    outside = ((labels < 0) | (labels >= scores.shape[1])).nonzero().flatten()
+    if len(outside):
+        row = outside[0].item()
+        raise ValueError(
+            f"{len(outside)} labels lie outside [0, {scores.shape[1]}), the first is {labels[row].item()} "
+            f"in row {row}; leave unlabelled rows out."
+        )
+    return scores, labels

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks at the edge of the loss core: each says what was given, what is allowed and what to do."""
+
+import torch
+
+__all__ = [
+    "MULTI_LABEL",
+    "PROBLEM_TYPES",
+    "REGRESSION",
+    "SINGLE_LABEL",
+    "check_label_values",
+    "check_smoothing",
+    "check_targets",
+    "check_weights",
+]
+
+SINGLE_LABEL = "single_label_classification"
+MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
+PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+
+
+def check_weights(mix_weight: float, cls_weight: float, sim_weight: float) -> None:
+    """Refuse negative, non-finite and all-zero weights.
+
+    Raises:
+        ValueError: Naming the three weights and what they may be.
+    """
+    weights = {"mix_weight": mix_weight, "cls_weight": cls_weight, "sim_weight": sim_weight}
+    if not all(0.0 <= weight < float("inf") for weight in weights.values()) or not any(weights.values()):
+        given = ", ".join(f"{name}={weight}" for name, weight in weights.items())
+        raise ValueError(f"Loss weights must be finite, at least 0 and not all 0, got {given}.")
+
+
+def check_smoothing(label_smoothing: float, problem_type: str) -> None:
+    """Refuse label smoothing out of range, or where it has no meaning.
+
+    Raises:
+        ValueError: If `label_smoothing` lies outside `[0, 1)`, or is set for anything but single-label classification.
+    """
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}.")
+    if label_smoothing and problem_type != SINGLE_LABEL:
+        raise ValueError(
+            f"label_smoothing={label_smoothing} has no meaning for {problem_type}: set it to 0 "
+            "(it moves probability from one class to the others)."
+        )
+
+
+def check_targets(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> None:
+    """Refuse an unknown problem type and shapes that do not fit it.
+
+    Raises:
+        ValueError: Naming both shapes.
+    """
+    if problem_type not in PROBLEM_TYPES:
+        raise ValueError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {problem_type!r}.")
+    if logits.dim() != 2:
+        raise ValueError(f"logits must have shape (batch, num_labels), got {tuple(logits.shape)}.")
+    fits = labels.shape == logits.shape[:1] if problem_type == SINGLE_LABEL else labels.numel() == logits.numel()
+    if not fits or len(labels) != len(logits):
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)} "
+            f"for {problem_type}."
+        )
+
+
+def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
+    """Refuse class indices outside `[0, num_labels)` and scores that are not finite. Reads the values (a device sync).
+
+    Args:
+        labels (`torch.Tensor`): Class indices `(B,)`, or floating point targets of any shape.
+        num_labels (`int`): Number of outputs of the model.
+
+    Raises:
+        ValueError: Naming the first offending value and its row in the batch.
+    """
+    if labels.is_floating_point():
+        bad, allowed = ~torch.isfinite(labels), "finite"
+    elif num_labels > 1:
+        bad, allowed = (labels < 0) | (labels >= num_labels), f"in [0, {num_labels})"
+    else:
+        return
+    if bad.any():
+        row = bad.nonzero()[0, 0].item()
+        raise ValueError(
+            f"Training labels must be {allowed}, got {labels[row].tolist()} in row {row} of a batch: "
+            "check the dataset, and leave unlabelled rows out."
+        )

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three terms of LogitMix, `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim`, for text and images alike."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from logitmix_nlp.functional.checks import (
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    check_smoothing,
+    check_targets,
+    check_weights,
+)
+from logitmix_nlp.functional.mixing import MixPlan, mix
+
+__all__ = [
+    "LOSS_TERMS",
+    "infer_problem_type",
+    "logit_similarity",
+    "logitmix_parts",
+    "mixed_cross_entropy",
+    "supervised_loss",
+]
+
+LOSS_TERMS = ("loss_mix", "loss_cls", "loss_sim")
+
+
+def infer_problem_type(logits: torch.Tensor, labels: torch.Tensor) -> str:
+    """Name the kind of targets by the rule of Transformers' classification heads.
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, num_labels)`): Only the shape is read.
+        labels (`torch.Tensor`): Class indices `(B,)`, multi-hot floats `(B, num_labels)` or scores `(B,)`/`(B, 1)`.
+
+    Returns:
+        `str`: `"regression"` for one output, `"single_label_classification"` for integer labels, else
+        `"multi_label_classification"`: the values of `config.problem_type`.
+    """
+    if logits.shape[-1] == 1:
+        return REGRESSION
+    return MULTI_LABEL if labels.is_floating_point() else SINGLE_LABEL
+
+
+def supervised_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    problem_type: str | None = None,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Plain loss of unmixed rows: cross-entropy, binary cross-entropy or squared error, whichever the labels ask for.
+
+    This is `L_cls` of LogitMix (Eq. 3) with the mean over the batch where the paper adds both partners of a pair
+    (twice the mean, since the pairing is a permutation): the paper's form is `cls_weight=2`.
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, num_labels)`): Before softmax, any floating dtype.
+        labels (`torch.Tensor`): As in [`infer_problem_type`].
+        label_smoothing (`float`): ε in `[0, 1)`: `(1 - ε) * nll + ε * mean_k(-log p_k)`, as Transformers'
+            `LabelSmoother`. Single-label classification only.
+        problem_type (`str`, *optional*): One of `config.problem_type`'s values; inferred when omitted.
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows. Several outputs of one row are averaged.
+
+    Returns:
+        `torch.Tensor`: Scalar, or shape `(B,)` for `"none"`; float32 (float64 for float64 logits).
+
+    Raises:
+        ValueError: On shapes that do not fit, an unknown problem type, or label smoothing where it has no meaning.
+    """
+    problem_type = problem_type or infer_problem_type(logits, labels)
+    check_targets(logits, labels, problem_type)
+    check_smoothing(label_smoothing, problem_type)
+    logits = _at_least_float32(logits)
+    if problem_type == SINGLE_LABEL:
+        rows = F.cross_entropy(logits, labels.long(), label_smoothing=label_smoothing, reduction="none")
+    else:
+        targets = labels.to(logits.dtype).view_as(logits)
+        loss = F.mse_loss if problem_type == REGRESSION else F.binary_cross_entropy_with_logits
+        rows = loss(logits, targets, reduction="none").mean(-1)
+    return _reduce(rows, reduction)
+
+
+def mixed_cross_entropy(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    plan: MixPlan,
+    *,
+    label_smoothing: float = 0.0,
+    problem_type: str | None = None,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Loss of mixed rows, `L_mix = lam * H(y_mix, y_1) + (1 - lam) * H(y_mix, y_2)` (LogitMix, Eq. 2).
+
+    Multi-label targets use binary cross-entropy in place of `H`. Regression is the squared error to the mixed target
+    `lam * y_1 + (1 - lam) * y_2`, which is not the same as mixing two squared errors.
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, num_labels)`): Logits of the mixed rows, any floating dtype.
+        labels (`torch.Tensor`): Labels of the *unmixed* rows, in the row order of the plan.
+        plan (`MixPlan`): The plan the rows were mixed by.
+        label_smoothing (`float`): See [`supervised_loss`].
+        problem_type (`str`, *optional*): See [`supervised_loss`].
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+
+    Returns:
+        `torch.Tensor`: Scalar, or shape `(B,)` for `"none"`.
+
+    Raises:
+        ValueError: As [`supervised_loss`].
+    """
+    problem_type = problem_type or infer_problem_type(logits, labels)
+    if problem_type == REGRESSION:
+        labels = mix(_at_least_float32(labels), plan)
+        return supervised_loss(
+            logits, labels, label_smoothing=label_smoothing, problem_type=problem_type, reduction=reduction
+        )
+    options = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": "none"}
+    own = supervised_loss(logits, labels, **options)
+    partner = supervised_loss(logits, labels[plan.index], **options)
+    return _reduce(torch.lerp(partner, own, plan.lam.to(own.dtype)), reduction)
+
+
+def logit_similarity(
+    clean_logits: torch.Tensor,
+    mixed_logits: torch.Tensor,
+    plan: MixPlan,
+    *,
+    norm: str = "mse",
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Gap between the logits of mixed rows and the mixture of clean logits, `L_sim` (LogitMix, Eq. 3).
+
+    `(lam * f(x_1) + (1 - lam) * f(x_2)) - f(x_mix)`, with gradient through both sides.
+
+    Args:
+        clean_logits (`torch.Tensor` of shape `(B, num_labels)`): `f(x)`, any floating dtype.
+        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`): `f(x_mix)`.
+        plan (`MixPlan`): The plan the rows were mixed by.
+        norm (`str`): `"mse"`, the mean square over labels (the authors' code), or `"l2"`, the Euclidean norm of
+            Eq. 3, whose gradient at a gap of exactly zero is taken as zero.
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+
+    Returns:
+        `torch.Tensor`: In squared logit units for `"mse"`, logit units for `"l2"`.
+
+    Raises:
+        ValueError: If the shapes differ or `norm` is unknown.
+    """
+    if clean_logits.shape != mixed_logits.shape:
+        raise ValueError(
+            f"clean and mixed logits must have one shape, got {tuple(clean_logits.shape)} and "
+            f"{tuple(mixed_logits.shape)}."
+        )
+    gap = _at_least_float32(mixed_logits) - mix(_at_least_float32(clean_logits), plan)
+    if norm == "mse":
+        return _reduce(gap.square().mean(-1), reduction)
+    if norm == "l2":
+        return _reduce(torch.linalg.vector_norm(gap, dim=-1), reduction)
+    raise ValueError(f"norm must be 'mse' or 'l2', got {norm!r}.")
+
+
+def logitmix_parts(
+    clean_logits: torch.Tensor | None,
+    mixed_logits: torch.Tensor | None,
+    labels: torch.Tensor,
+    plan: MixPlan | None,
+    *,
+    mix_weight: float,
+    cls_weight: float,
+    sim_weight: float,
+    label_smoothing: float = 0.0,
+    sim_norm: str = "mse",
+    problem_type: str | None = None,
+    reduction: str = "mean",
+) -> dict[str, torch.Tensor]:
+    """Weighted terms of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3); the loss is their sum.
+
+    Logits that only zero-weighted terms would use may be `None` (plain fine-tuning has no mixed rows, mixup alone no
+    clean ones); a term of weight zero is a zero without gradient.
+
+    Args:
+        clean_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the unmixed rows.
+        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the mixed rows.
+        labels (`torch.Tensor`): Labels of the unmixed rows.
+        plan (`MixPlan`, *optional*): The plan the rows were mixed by; not needed when only `cls_weight` is set.
+        mix_weight (`float`): `w_mix`, at least 0.
+        cls_weight (`float`): `w_cls`, at least 0.
+        sim_weight (`float`): `w_sim`, at least 0.
+        label_smoothing (`float`): ε of both cross-entropy terms, see [`supervised_loss`].
+        sim_norm (`str`): See [`logit_similarity`].
+        problem_type (`str`, *optional*): See [`supervised_loss`].
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+
+    Returns:
+        `dict[str, torch.Tensor]`: `loss_mix`, `loss_cls` and `loss_sim`, weights applied.
+
+    Raises:
+        ValueError: If a weight is negative or not finite, all are zero, or a weighted term lacks its logits or plan.
+    """
+    check_weights(mix_weight, cls_weight, sim_weight)
+    needs = {
+        "clean_logits": (clean_logits, cls_weight or sim_weight),
+        "mixed_logits": (mixed_logits, mix_weight or sim_weight),
+        "plan": (plan, mix_weight or sim_weight),
+    }
+    missing = [name for name, (value, weight) in needs.items() if weight and value is None]
+    if missing:
+        raise ValueError(
+            f"{' and '.join(missing)} must be given for mix_weight={mix_weight}, cls_weight={cls_weight}, "
+            f"sim_weight={sim_weight}."
+        )
+    targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
+    like = mixed_logits if clean_logits is None else clean_logits
+    zero = _at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
+    parts = {name: zero.clone() for name in LOSS_TERMS}
+    if mix_weight:
+        parts["loss_mix"] = mix_weight * mixed_cross_entropy(mixed_logits, labels, plan, **targets)
+    if cls_weight:
+        parts["loss_cls"] = cls_weight * supervised_loss(clean_logits, labels, **targets)
+    if sim_weight:
+        parts["loss_sim"] = sim_weight * logit_similarity(
+            clean_logits, mixed_logits, plan, norm=sim_norm, reduction=reduction
+        )
+    return parts
+
+
+def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _reduce(rows: torch.Tensor, reduction: str) -> torch.Tensor:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+    return rows if reduction == "none" else getattr(rows, reduction)()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is mixed with what, and how much: plans, and their use on tensors."""
+
+from typing import NamedTuple
+
+import torch
+
+__all__ = ["MixPlan", "mix", "sample_plan", "union_mask"]
+
+
+class MixPlan(NamedTuple):
+    """Pairs and shares of one batch of `B` rows: row `i` becomes `lam[i] * x[i] + (1 - lam[i]) * x[index[i]]`.
+
+    Args:
+        index (`torch.LongTensor` of shape `(B,)`): Partner row of each row, in `[0, B)`. A row may be its own partner.
+        lam (`torch.Tensor` of shape `(B,)`): Share of the row's own example, in `[0, 1]`; 1 leaves the row unmixed,
+            0 replaces it by its partner.
+    """
+
+    index: torch.Tensor
+    lam: torch.Tensor
+
+    def to(self, device: torch.device | str) -> "MixPlan":
+        """Return the plan with both tensors on `device`."""
+        return MixPlan(self.index.to(device), self.lam.to(device))
+
+
+def sample_plan(
+    batch_size: int,
+    alpha: float,
+    *,
+    per_sample: bool = False,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> MixPlan:
+    """Draw pairs by a random permutation and λ ~ Beta(α, α) ([mixup](https://arxiv.org/abs/1710.09412), Eq. 1).
+
+    Args:
+        batch_size (`int`): Number of rows, at least 1.
+        alpha (`float`): Shape of the Beta distribution, above 0: towards 0 rows stay almost unmixed, 1 is uniform,
+            large values mix half and half.
+        per_sample (`bool`): Draw one λ per row instead of one per batch.
+        generator (`torch.Generator`, *optional*): Source of randomness, on the CPU. Defaults to the global one.
+        device (`torch.device`, *optional*): Where the plan is wanted; the draw itself is made on the CPU, so that it
+            does not depend on the device.
+
+    Returns:
+        `MixPlan`: Permutation and float32 shares, both of shape `(batch_size,)`.
+
+    Raises:
+        ValueError: If `batch_size < 1`, or `alpha` is not a finite number above 0.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    if not 0.0 < alpha < float("inf"):
+        raise ValueError(f"alpha must be a finite number above 0 (the paper's value is 3.0), got {alpha}.")
+    index = torch.randperm(batch_size, generator=generator)
+    lam = _sample_beta(float(alpha), batch_size if per_sample else 1, generator).float()
+    return MixPlan(index, lam.expand(batch_size).contiguous()).to(device or "cpu")
+
+
+def _sample_beta(alpha: float, count: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Draw from Beta(α, α) as a ratio of Gamma draws in log space, which does not underflow for tiny α.
+
+    G ~ Gamma(α + 1) and U ~ U(0, 1] make G * U^(1/α) a draw from Gamma(α). `torch.distributions` takes no generator,
+    hence the sampler below it.
+    """
+    shape = torch.full((2, count), alpha + 1.0, dtype=torch.float64)
+    gamma = torch._standard_gamma(shape, generator=generator)
+    uniform = 1.0 - torch.rand((2, count), dtype=torch.float64, generator=generator)
+    first, second = gamma.log() + uniform.log() / alpha
+    return torch.sigmoid(first - second)
+
+
+def mix(x: torch.Tensor, plan: MixPlan) -> torch.Tensor:
+    """Mix each row with its partner: `lam * x + (1 - lam) * x[index]` (LogitMix, Eq. 1). `x` is not written to.
+
+    Args:
+        x (`torch.Tensor` of shape `(B, ...)`): Anything that may be averaged: pixels, hidden states, logits, targets.
+        plan (`MixPlan`): Pairs and shares for the `B` rows. λ is cast to the dtype of `x`.
+
+    Returns:
+        `torch.Tensor`: Same shape, dtype and device as `x`.
+
+    Raises:
+        TypeError: If `x` is not floating point (token ids cannot be averaged).
+        ValueError: If `x` has not as many rows as the plan.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"mix needs a floating point tensor, got {x.dtype}: mix embeddings, not ids or class indices.")
+    if x.shape[:1] != plan.index.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)} but the plan is for {len(plan.index)} rows.")
+    lam = plan.lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    return torch.lerp(x[plan.index], x, lam)
+
+
+def union_mask(mask: torch.Tensor, plan: MixPlan) -> torch.Tensor:
+    """Attention mask of the mixed rows: a position counts if it is real in the row or in its partner.
+
+    A mixed hidden state has content wherever one of its two sources has, so the model must see the union.
+
+    Args:
+        mask (`torch.Tensor` of shape `(B, ...)`): Boolean, 0/1, or additive mask (larger means visible).
+        plan (`MixPlan`): Pairs for the `B` rows; λ is not used.
+
+    Returns:
+        `torch.Tensor`: Same shape and dtype as `mask`.
+    """
+    return torch.maximum(mask, mask[plan.index])
