@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training methods by the names their papers use: each is one row of settings for the same loss."""
+
+from dataclasses import asdict, dataclass
+
+__all__ = ["MIX_METHODS", "LossWeights", "MixMethod", "get_method", "step_weights", "warmup_probability"]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3), each at least 0."""
+
+    mix_weight: float
+    cls_weight: float
+    sim_weight: float
+
+    @property
+    def needs_mixed(self) -> bool:
+        """Whether any weighted term looks at mixed rows."""
+        return bool(self.mix_weight or self.sim_weight)
+
+    @property
+    def needs_clean(self) -> bool:
+        """Whether any weighted term looks at unmixed rows."""
+        return bool(self.cls_weight or self.sim_weight)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the weights as keyword arguments of [`functional.logitmix_parts`]."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MixMethod:
+    """Settings a method's paper uses; `LogitMixTrainingArguments` fills them in where the user set nothing.
+
+    Args:
+        mix_weight (`float`): Weight of `L_mix` (Eq. 2).
+        cls_weight (`float`): Weight of the clean loss `L_cls` (Eq. 3).
+        sim_weight (`float`): Weight of `L_sim` (Eq. 3).
+        mix_alpha (`float`): α of λ ~ Beta(α, α).
+        mix_prob (`float`): Probability that a batch is mixed at all.
+        mix_site (`str`): Where in the model rows are mixed.
+        paper (`str`): Where the method comes from.
+    """
+
+    mix_weight: float
+    cls_weight: float
+    sim_weight: float
+    paper: str
+    mix_alpha: float = 3.0
+    mix_prob: float = 1.0
+    mix_site: str = "layer:-1"
+
+
+LOGITMIX = "Bang et al., Logit Mixing Training for More Reliable and Accurate Prediction, IJCAI 2022"
+MIX_METHODS = {
+    "vanilla": MixMethod(0.0, 1.0, 0.0, paper="plain fine-tuning, the baseline of every table"),
+    "mixup": MixMethod(1.0, 0.0, 0.0, paper="Sun et al., Mixup-Transformer, COLING 2020, arXiv:2010.02394"),
+    "logitmix": MixMethod(1.0, 1.0, 1.0, paper=LOGITMIX),
+}
+
+
+def get_method(name: str) -> MixMethod:
+    """Look a method up by name.
+
+    Raises:
+        ValueError: If there is no such method; the message lists those that exist.
+    """
+    if name not in MIX_METHODS:
+        raise ValueError(f"Unknown mix_method {name!r}. Available: {', '.join(MIX_METHODS)}.")
+    return MIX_METHODS[name]
+
+
+def warmup_probability(kind: str, progress: float) -> float:
+    """Probability `q` that the full loss is used at this point of training (warm-up of the LogitMix authors' code).
+
+    Args:
+        kind (`str`): `"none"`: always 1. `"step"`: 0 for the first 10% of training, then 1. `"grad"`: 0 until 20%,
+            rising linearly to 1 at 70%, then 1 (their rule for one learning-rate segment).
+        progress (`float`): Share of the optimizer steps done, in `[0, 1]`.
+
+    Returns:
+        `float`: In `[0, 1]`.
+
+    Raises:
+        ValueError: If `kind` is unknown.
+    """
+    if kind == "none":
+        return 1.0
+    if kind == "step":
+        return float(progress >= 0.1)
+    if kind == "grad":
+        return min(max((progress - 0.2) / 0.5, 0.0), 1.0)
+    raise ValueError(f"Unknown mix_warmup {kind!r}. Available: none, step, grad.")
+
+
+def step_weights(
+    weights: LossWeights, *, mix_prob: float, warmup: float, mix_draw: float, warmup_draw: float
+) -> LossWeights:
+    """Weights of one batch, after the coin flips of `mix_prob` and the warm-up (LogitMix authors' code).
+
+    A batch that is not mixed takes a plain step, `L_cls` with weight 1. A mixed batch before the end of the warm-up
+    keeps only `L_mix` unless its draw falls below `warmup`.
+
+    Args:
+        weights (`LossWeights`): Weights of the method.
+        mix_prob (`float`): Probability that a batch is mixed, in `[0, 1]`.
+        warmup (`float`): Output of [`warmup_probability`].
+        mix_draw (`float`): Uniform draw in `[0, 1)` that decides on mixing.
+        warmup_draw (`float`): Uniform draw in `[0, 1)` that decides on the full loss.
+
+    Returns:
+        `LossWeights`: What to use for this batch.
+    """
+    if not weights.needs_mixed:
+        return weights
+    if warmup == 0.0 or mix_draw >= mix_prob:
+        return LossWeights(0.0, 1.0, 0.0)
+    if warmup_draw >= warmup and weights.mix_weight:
+        return LossWeights(weights.mix_weight, 0.0, 0.0)
+    return weights

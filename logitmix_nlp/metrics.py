@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of `functional.calibration` for NumPy arrays, in the form `Trainer` reports them."""
+
+import numpy as np
+import torch
+
+from logitmix_nlp.functional.calibration import (
+    expected_calibration_error,
+    negative_log_likelihood,
+    overconfidence_error,
+)
+
+__all__ = ["calibration_metrics"]
+
+
+def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> dict[str, float]:
+    """ECE, OE and NLL of a classifier's predictions.
+
+    Args:
+        logits (`np.ndarray` of shape `(N, C)`): Logits or probabilities.
+        labels (`np.ndarray` of shape `(N,)`): True classes, integers in `[0, C)`.
+        n_bins (`int`): Number of equal confidence bins `(a, b]`.
+
+    Returns:
+        `dict[str, float]`: `ece` and `oe` in `[0, 1]` (Thulasidasan et al., 2019), `nll` in nats.
+
+    Raises:
+        ValueError: See [`functional.confidence_bins`].
+    """
+    logits, labels = torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(labels))
+    return {
+        "ece": expected_calibration_error(logits, labels, n_bins).item(),
+        "oe": overconfidence_error(logits, labels, n_bins).item(),
+        "nll": negative_log_likelihood(logits, labels).item(),
+    }

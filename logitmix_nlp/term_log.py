@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running sums of the loss terms between two log lines, kept on the device and equal on all processes when read."""
+
+import torch
+from accelerate import Accelerator
+
+from logitmix_nlp.functional.losses import LOSS_TERMS
+
+__all__ = ["TermLog"]
+
+
+class TermLog:
+    """Average of each loss term per optimizer step since the last log line, as the Trainer averages `loss`."""
+
+    def __init__(self):
+        self._sums: torch.Tensor | None = None
+        self._steps = 0
+
+    def begin_step(self) -> None:
+        """Count one optimizer step."""
+        self._steps += 1
+
+    def add(self, parts: dict[str, torch.Tensor]) -> None:
+        """Add the terms of one batch, in the scale of the logged loss; a non-finite total is counted."""
+        terms = torch.stack([parts[name].detach() for name in LOSS_TERMS])
+        values = torch.cat([terms, (~torch.isfinite(terms.sum())).to(terms).reshape(1)])
+        self._sums = values if self._sums is None else self._sums + values
+
+    def pop(self, accelerator: Accelerator) -> tuple[dict[str, float], int]:
+        """Read and reset. Every process must call this.
+
+        Args:
+            accelerator (`Accelerator`): Gathers the sums of all processes.
+
+        Returns:
+            `tuple[dict[str, float], int]`: Mean of each term over processes and steps, not hiding NaN, and the number
+            of batches of all processes whose loss was not finite.
+        """
+        sums = accelerator.gather(self._sums.reshape(1, -1))
+        *terms, _ = (sums.mean(0) / max(self._steps, 1)).tolist()
+        nonfinite = int(sums[:, -1].sum().item())
+        self._sums, self._steps = None, 0
+        return dict(zip(LOSS_TERMS, terms, strict=True)), nonfinite

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Trainer: wiring only. Arithmetic lives in `functional`, choices in `training_args`, mixing in `sites`."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+from transformers.utils import logging
+
+from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_smoothing
+from logitmix_nlp.functional.losses import infer_problem_type, logitmix_parts, supervised_loss
+from logitmix_nlp.functional.mixing import MixPlan, sample_plan
+from logitmix_nlp.methods import LossWeights, step_weights, warmup_probability
+from logitmix_nlp.rng import step_generator
+from logitmix_nlp.sites import SiteMixer, duplicate_rows, find_site
+from logitmix_nlp.term_log import TermLog
+from logitmix_nlp.training_args import LogitMixTrainingArguments
+
+__all__ = ["LogitMixTrainer"]
+
+logger = logging.get_logger(__name__)
+
+
+class LogitMixTrainer(Trainer):
+    """Stock `Trainer` that fine-tunes classifiers with LogitMix: `L = w_mix L_mix + w_cls L_cls + w_sim L_sim`, Eq. 3.
+
+    Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`. Differences to the stock class:
+
+    - The training loss is the mean over all rows of an optimizer step, whatever the accumulation and the number of
+      processes; stock `Trainer` inflates it for most classification heads. Also for `mix_method="vanilla"`.
+    - The weighted terms are logged beside `loss` and sum to it; batches with a non-finite loss are counted.
+    - Pairs and λ depend on the seed and the position in training only, so resuming and evaluating do not change them.
+      Each process pairs its own rows and draws its own λ; all processes agree on whether a batch is mixed.
+    - `eval_loss` is the clean loss without label smoothing, so that it compares across methods.
+
+    Raises:
+        TypeError: If `args` is not a [`LogitMixTrainingArguments`].
+        ValueError: If the model lacks the site, label smoothing has no meaning for its labels, `compute_loss_func` is
+            given, or one process would drive several GPUs.
+    """
+
+    # The base class then divides by the number of accumulated batches, which `compute_loss` cancels; the attribute of
+    # the instance below says the same to versions that know only that one.
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, model: nn.Module | None = None, args: LogitMixTrainingArguments | None = None, **kwargs: Any):
+        args = LogitMixTrainingArguments(output_dir="tmp_trainer") if args is None else args
+        if not isinstance(args, LogitMixTrainingArguments):
+            raise TypeError(
+                f"args must be LogitMixTrainingArguments, got {type(args).__name__}: it takes the same arguments."
+            )
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"One process would drive {args.n_gpu} GPUs (DataParallel), which splits batches between mixing "
+                "partners. Start one process per GPU: torchrun --nproc_per_node=gpu your_script.py, or make one "
+                "GPU visible with CUDA_VISIBLE_DEVICES=0."
+            )
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
+        super().__init__(model, args, **kwargs)
+        self.model_accepts_loss_kwargs = False
+        self._site_mixer: SiteMixer | None = None
+        self._window_rows: torch.Tensor | None = None
+        self._micro_step = 0
+        self._term_log = TermLog()
+        self._check_setup()
+
+    def _check_setup(self) -> None:
+        self.args.check_mixing()
+        model = self.accelerator.unwrap_model(self.model)
+        problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
+        check_smoothing(self.args.label_smoothing_factor, problem_type)
+        if self.args.loss_weights.needs_mixed:
+            find_site(model, self.args.mix_site)
+
+    # ---- Training ----
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the stock loop with the hooks of the site on the model, and none of them behind it."""
+        self._check_setup()
+        self._term_log = TermLog()
+        if not self.args.loss_weights.needs_mixed:
+            return super()._inner_training_loop(*args, **kwargs)
+        self._site_mixer = SiteMixer(self.accelerator.unwrap_model(self.model), self.args.mix_site)
+        with self._site_mixer.installed():
+            return super()._inner_training_loop(*args, **kwargs)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """Fetch the batches of one optimizer step and count their rows over all processes."""
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for batch in batches:
+            if "labels" not in batch:
+                raise ValueError(
+                    f"A training batch has no 'labels', only {', '.join(batch)}: name the label column 'label' or "
+                    "'labels', or set remove_unused_columns=False."
+                )
+            check_label_values(batch["labels"], self.accelerator.unwrap_model(self.model).config.num_labels)
+        rows = torch.tensor([sum(len(batch["labels"]) for batch in batches)], device=device)
+        self._window_rows = self.accelerator.gather(rows).sum().clamp(min=1)
+        self._micro_step = 0
+        self._term_log.begin_step()
+        return batches, num_items
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Do one forward and backward pass; the plan stays active until both are done, and never longer."""
+        try:
+            return super().training_step(model, inputs, *args, **kwargs)
+        finally:
+            self._micro_step += 1
+            if self._site_mixer is not None:
+                self._site_mixer.deactivate()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """Loss of one batch: the weighted terms in training, the clean mean loss in evaluation.
+
+        Args:
+            model (`nn.Module`): The model, as wrapped for distributed training.
+            inputs (`dict[str, Any]`): One batch with `labels`; not written to.
+            return_outputs (`bool`): Return the model's outputs too (in training, of all rows it saw).
+            num_items_in_batch (`torch.Tensor`, *optional*): Not used; rows are counted in `get_batch_samples`.
+
+        Returns:
+            `torch.Tensor` or `tuple`: Scalar loss, scaled in training so that the base class arrives at the mean over
+            the rows of the optimizer step.
+        """
+        if not model.training:
+            outputs = model(**inputs)
+            logits, labels = _logits(outputs, model), inputs["labels"]
+            loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
+            return (loss, outputs) if return_outputs else loss
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        plan, weights = self._draw(len(labels), labels.device)
+        outputs, clean_logits, mixed_logits = self._forward(model, inputs, plan, weights)
+        parts = logitmix_parts(
+            clean_logits,
+            mixed_logits,
+            labels,
+            plan,
+            **weights.as_dict(),
+            label_smoothing=self.args.label_smoothing_factor,
+            sim_norm=self.args.sim_norm,
+            problem_type=self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels),
+            reduction="sum",
+        )
+        # The gradients of all processes are averaged, so this makes the sum over their rows a mean over the rows.
+        scale = self.accelerator.num_processes / self._window_rows
+        parts = {name: part * scale for name, part in parts.items()}
+        self._term_log.add(parts)
+        loss = sum(parts.values()) * self.current_gradient_accumulation_steps
+        return (loss, outputs) if return_outputs else loss
+
+    def _draw(self, rows: int, device: torch.device) -> tuple[MixPlan | None, LossWeights]:
+        args, counters = self.args, (self.args.seed, self.state.global_step, self._micro_step)
+        if not args.loss_weights.needs_mixed:
+            return None, args.loss_weights
+        mix_draw, warmup_draw = torch.rand(2, generator=step_generator(*counters)).tolist()
+        progress = self.state.global_step / self.state.max_steps
+        weights = step_weights(
+            args.loss_weights,
+            mix_prob=args.mix_prob,
+            warmup=warmup_probability(args.mix_warmup, progress),
+            mix_draw=mix_draw,
+            warmup_draw=warmup_draw,
+        )
+        generator = step_generator(*counters, rank=self.accelerator.process_index)
+        plan = sample_plan(rows, args.mix_alpha, per_sample=args.lam_per_sample, generator=generator, device=device)
+        return plan, weights
+
+    def _forward(
+        self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan | None, weights: LossWeights
+    ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:
+        """Run the wrapped model once, on the rows that weighted terms need; return outputs, clean and mixed logits."""
+        if not weights.needs_mixed:
+            outputs = model(**inputs)
+            return outputs, _logits(outputs, model), None
+        rows = len(plan.index)
+        self._site_mixer.activate(plan, keep_clean=weights.needs_clean)
+        outputs = model(**duplicate_rows(inputs, rows, plan))
+        logits = _logits(outputs, model)
+        if not weights.needs_clean:
+            return outputs, None, logits
+        return outputs, logits[:rows], logits[rows:]
+
+    def _problem_type(self, logits: torch.Tensor, labels: torch.Tensor) -> str:
+        """Read the kind of labels from the config, and note it there as Transformers' heads do in their loss."""
+        config = self.accelerator.unwrap_model(self.model).config
+        if config.problem_type is None:
+            config.problem_type = infer_problem_type(logits, labels)
+        return config.problem_type
+
+    # ---- Logging ----
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as the base class does; log lines of the training loop carry the weighted terms beside `loss`."""
+        if "loss" in logs and start_time is not None:  # the loop's own line, which all processes reach
+            terms, nonfinite = self._term_log.pop(self.accelerator)
+            logs = {"loss": logs["loss"], **{name: terms[name] for name in self.args.loss_terms}, **logs}
+            if nonfinite:
+                logs["nonfinite_batches"] = nonfinite
+                logger.warning(
+                    f"{nonfinite} batches since the last log line had a loss that is not finite; the logged `loss` "
+                    "leaves them out. Lower the learning rate, or check the data and the mixed-precision settings."
+                )
+        super().log(logs, start_time)
+
+
+def _logits(outputs: Any, model: nn.Module) -> torch.Tensor:
+    logits = outputs.get("logits") if isinstance(outputs, dict) else outputs[-1 if len(outputs) == 1 else 0]
+    if logits is None or logits.dim() != 2:
+        found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
+        raise ValueError(
+            f"{type(model).__name__} returned {found}, not (batch, num_labels): load the model with "
+            "AutoModelForSequenceClassification or AutoModelForImageClassification."
+        )
+    return logits

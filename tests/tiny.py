@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small models, data and runs for the tests: random weights, CPU, no files."""
+
+import torch
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification, TrainerCallback
+
+from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+
+VOCABULARY = 101
+
+
+def bert(num_labels: int = 3, layers: int = 4, dropout: float = 0.0, seed: int = 0, **config) -> nn.Module:
+    """BERT classifier with weights large enough that every layer and the tanh of the pooler bend visibly."""
+    torch.manual_seed(seed)
+    settings = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 16,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 32,
+        "num_labels": num_labels,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+        "initializer_range": 0.3,
+    }
+    return BertForSequenceClassification(BertConfig(**{**settings, **config}))
+
+
+def rows(count: int, num_labels: int = 3, seed: int = 0, kind: str = "single") -> list[dict]:
+    """Tokenised examples of 3 to 12 tokens with labels: class indices, multi-hot vectors or scores."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def label() -> object:
+        if kind == "single":
+            return torch.randint(num_labels, (), generator=generator).item()
+        if kind == "multi":
+            return torch.randint(2, (num_labels,), generator=generator).float().tolist()
+        return torch.rand((), generator=generator).item() * 5
+
+    def example() -> dict:
+        length = int(torch.randint(3, 13, (), generator=generator))
+        ids = torch.randint(1, VOCABULARY, (length,), generator=generator).tolist()
+        types = [0] * (length // 2) + [1] * (length - length // 2)
+        return {"input_ids": ids, "token_type_ids": types, "labels": label()}
+
+    return [example() for _ in range(count)]
+
+
+def collate(examples: list[dict]) -> dict[str, torch.Tensor]:
+    """Pad on the right, with an attention mask."""
+    width = max(len(example["input_ids"]) for example in examples)
+
+    def pad(values: list[int]) -> list[int]:
+        return values + [0] * (width - len(values))
+
+    return {
+        "input_ids": torch.tensor([pad(example["input_ids"]) for example in examples]),
+        "token_type_ids": torch.tensor([pad(example["token_type_ids"]) for example in examples]),
+        "attention_mask": torch.tensor([pad([1] * len(example["input_ids"])) for example in examples]),
+        "labels": torch.tensor([example["labels"] for example in examples]),
+    }
+
+
+def arguments(output_dir, **overrides) -> LogitMixTrainingArguments:
+    """Quiet arguments of a short CPU run that takes its rows in order."""
+    settings = {
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "num_train_epochs": 1,
+        "learning_rate": 1e-2,
+        "train_sampling_strategy": "sequential",
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "seed": 5,
+        "use_cpu": True,
+    }
+    return LogitMixTrainingArguments(output_dir=str(output_dir), **{**settings, **overrides})
+
+
+def trainer(output_dir, data, model=None, trainer_class=LogitMixTrainer, **overrides) -> LogitMixTrainer:
+    """Trainer on `data` with [`arguments`]; `callbacks` and `eval_dataset` may be given too."""
+    extras = {name: overrides.pop(name) for name in ("callbacks", "eval_dataset") if name in overrides}
+    return trainer_class(
+        bert() if model is None else model,
+        arguments(output_dir, **overrides),
+        train_dataset=data,
+        data_collator=collate,
+        **extras,
+    )
+
+
+class GradientRecorder(TrainerCallback):
+    """Keep the gradients that each optimizer step is about to use."""
+
+    def __init__(self):
+        self.steps: list[dict[str, torch.Tensor]] = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        """Copy the gradients."""
+        parameters = model.named_parameters()
+        self.steps.append({name: p.grad.clone() for name, p in parameters if p.grad is not None})
+
+
+def largest_gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """Largest absolute difference between two sets of tensors of the same names."""
+    assert one.keys() == other.keys()
+    return max((one[name].float() - other[name].float()).abs().max().item() for name in one)
