@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From sentences to model inputs; rows stay in order and none is dropped."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from datasets import Dataset, DatasetDict
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from glue_runs.arguments import DataArguments
+from glue_runs.labels import DataDescription, drop_missing_labels, with_label_order
+
+__all__ = ["model_inputs", "select", "select_rows", "tokenize"]
+
+logger = logging.getLogger(__name__)
+
+
+def select(split: Dataset, max_samples: int | None) -> Dataset:
+    """The first `max_samples` rows, all if it is `None` or more than there are."""
+    return split if max_samples is None else split.select(range(min(max_samples, len(split))))
+
+
+def model_inputs(
+    rows: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase, description: DataDescription, args: DataArguments
+) -> DatasetDict:
+    """Model inputs of every split, with class ids in the order of the description; see [`tokenize`].
+
+    Args:
+        rows (`Mapping[str, Dataset]`): Splits, as loaded.
+        tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the model.
+        description (`DataDescription`): Meaning of the columns, with the label order of the model.
+        args (`DataArguments`): Length and padding.
+
+    Returns:
+        `DatasetDict`: The splits; a split without labels has no column `label`.
+    """
+    inputs = DatasetDict()
+    for name, split in rows.items():
+        split = with_label_order(split, description.label_column, description.label_names or ())
+        inputs[name] = tokenize(
+            drop_missing_labels(split, description.label_column) if name.startswith("test") else split,
+            tokenizer,
+            description,
+            max_length=args.max_seq_length,
+            pad_to_max_length=args.pad_to_max_length,
+            overwrite_cache=args.overwrite_cache,
+        )
+    return inputs
+
+
+def select_rows(
+    data: Mapping[str, Dataset], splits: Sequence[str], description: DataDescription, args: DataArguments
+) -> DatasetDict:
+    """The named splits, each cut to `max_train_samples`, `max_eval_samples` or `max_predict_samples` rows."""
+    limits = {"train": args.max_train_samples}
+    limits.update(dict.fromkeys(description.evaluation_splits, args.max_eval_samples))
+    limits.update({name: args.max_predict_samples for name, _ in description.prediction_files})
+    return DatasetDict({name: select(data[name], limits[name]) for name in splits})
+
+
+def tokenize(
+    split: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    description: DataDescription,
+    *,
+    max_length: int = 128,
+    pad_to_max_length: bool = False,
+    overwrite_cache: bool = False,
+) -> Dataset:
+    """Model inputs for each row.
+
+    Args:
+        split (`Dataset`): Rows with the description's text columns; the label column may be absent.
+        tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the model.
+        description (`DataDescription`): Meaning of the columns.
+        max_length (`int`): Longest input in tokens; of a pair the longer sentence is cut first. Lowered, with a
+            warning, to the longest that the tokenizer allows.
+        pad_to_max_length (`bool`): Pad every row to `max_length`; the default leaves padding to the collator.
+        overwrite_cache (`bool`): Tokenize again even if the result is cached.
+
+    Returns:
+        `Dataset`: The tokenizer's columns and, if the split has labels, `label`; rows in the given order.
+    """
+    if max_length > tokenizer.model_max_length:
+        logger.warning(
+            "max_seq_length %d exceeds the tokenizer's limit; %d is used.", max_length, tokenizer.model_max_length
+        )
+        max_length = tokenizer.model_max_length
+    padding = "max_length" if pad_to_max_length else False
+    encode = partial(_encode, tokenizer=tokenizer, description=description, max_length=max_length, padding=padding)
+    return split.map(
+        encode,
+        batched=True,
+        remove_columns=split.column_names,
+        load_from_cache_file=not overwrite_cache,
+        desc="Tokenizing",
+    )
+
+
+def _encode(
+    rows: dict[str, list],
+    tokenizer: PreTrainedTokenizerBase,
+    description: DataDescription,
+    max_length: int,
+    padding: str | bool,
+) -> BatchEncoding:
+    texts = [rows[name] for name in description.text_columns]
+    inputs = tokenizer(*texts, padding=padding, max_length=max_length, truncation=True)
+    if description.label_column in rows:
+        inputs["label"] = rows[description.label_column]
+    return inputs

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import samples
+from transformers import AutoTokenizer
+
+from glue_runs.arguments import DataArguments
+from glue_runs.data import load_data
+from glue_runs.labels import resolve_labels
+from glue_runs.preprocessing import model_inputs, select, select_rows, tokenize
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return AutoTokenizer.from_pretrained(samples.write_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture
+def mrpc(glue):
+    return load_data(DataArguments(task_name="mrpc", data_dir=str(glue)))
+
+
+def test_rows_keep_their_order_length_and_labels(mrpc, tokenizer):
+    data, description = mrpc
+    inputs = tokenize(data["train"], tokenizer, description)
+    assert inputs.column_names == ["label", "input_ids", "token_type_ids", "attention_mask"]
+    assert inputs["label"][:] == data["train"]["label"][:]
+    pairs = zip(data["train"]["sentence1"], data["train"]["sentence2"], strict=True)
+    assert inputs["input_ids"][:] == [tokenizer(*pair)["input_ids"] for pair in pairs]
+
+
+def test_padding_to_the_full_length_is_a_choice(mrpc, tokenizer):
+    inputs = tokenize(mrpc[0]["train"], tokenizer, mrpc[1], max_length=20, pad_to_max_length=True)
+    assert [len(ids) for ids in inputs["input_ids"]] == [20, 20]
+
+
+def test_long_inputs_are_cut(mrpc, tokenizer):
+    inputs = tokenize(mrpc[0]["train"], tokenizer, mrpc[1], max_length=7)
+    assert [len(ids) for ids in inputs["input_ids"]] == [7, 7]
+
+
+def test_length_beyond_the_tokenizer_warns_and_is_lowered(mrpc, tokenizer, caplog):
+    inputs = tokenize(mrpc[0]["train"], tokenizer, mrpc[1], max_length=128, pad_to_max_length=True)
+    assert "max_seq_length 128 exceeds the tokenizer's limit; 32 is used" in caplog.text
+    assert [len(ids) for ids in inputs["input_ids"]] == [32, 32]
+
+
+def test_test_split_without_labels_has_no_label_column(mrpc, tokenizer):
+    data, description = mrpc
+    inputs = model_inputs(data, tokenizer, description, DataArguments(task_name="mrpc", max_seq_length=32))
+    assert "label" in inputs["validation"].column_names
+    assert "label" not in inputs["test"].column_names
+    assert len(inputs["test"]) == len(data["test"])
+
+
+def test_labels_follow_the_models_order(mrpc, tokenizer):
+    data, description = mrpc
+    description = resolve_labels(description, {"equivalent": 0, "not_equivalent": 1})
+    inputs = model_inputs(data, tokenizer, description, DataArguments(task_name="mrpc", max_seq_length=32))
+    assert inputs["train"]["label"][:] == [1 - label for label in data["train"]["label"]]
+
+
+def test_first_rows_are_selected(mrpc):
+    data, description = mrpc
+    assert len(select(data["train"], 1)) == 1
+    assert len(select(data["train"], 10**6)) == len(select(data["train"], None)) == 2
+    args = DataArguments(task_name="mrpc", max_train_samples=1, max_predict_samples=1)
+    rows = select_rows(data, ["train", "validation", "test"], description, args)
+    assert [len(split) for split in rows.values()] == [1, 1, 1]
+    assert list(select_rows(data, ["test"], description, args)) == ["test"]

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import shutil
+
+import pytest
+import samples
+import torch
+from safetensors.torch import load_file, save_file
+
+QUIET = ["--use_cpu", "--disable_tqdm", "true", "--dataloader_pin_memory", "false", "--max_seq_length", "32"]
+SHORT = ["--num_train_epochs", "2", "--per_device_train_batch_size", "2", "--logging_steps", "1"]
+
+
+@pytest.fixture
+def call(run_glue, model, tmp_path):
+    """Run the script on the tiny model; `call(*flags)` returns the exit code and the output folder."""
+
+    def call(*flags, model=model, output_dir=tmp_path / "out"):
+        flags = [f"--model_name_or_path={model}", f"--output_dir={output_dir}", *QUIET, *SHORT, *map(str, flags)]
+        return run_glue.main(flags), output_dir
+
+    return call
+
+
+def results(output_dir):
+    return json.loads((output_dir / "all_results.json").read_text())
+
+
+def predictions(path):
+    header, *lines = path.read_text().splitlines()
+    assert header == "index\tprediction"
+    return [line.split("\t") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("task", "score", "file", "labels"),
+    [
+        ("cola", "matthews_correlation", "CoLA.tsv", {"0", "1"}),
+        ("sst2", "accuracy", "SST-2.tsv", {"0", "1"}),
+        ("mrpc", "combined_score", "MRPC.tsv", {"0", "1"}),
+        ("rte", "accuracy", "RTE.tsv", {"entailment", "not_entailment"}),
+    ],
+)
+def test_a_task_end_to_end(call, glue, capsys, task, score, file, labels):
+    code, out = call("--task_name", task, "--data_dir", glue, "--do_train", "--do_eval", "--do_predict")
+    assert code == 0
+    found = results(out)
+    assert {f"eval_{name}" for name in (score, "ece", "oe", "nll", "samples", "loss")} <= set(found)
+    assert found["train_samples"] == len(samples.GLUE_FILES[f"{file[:-4]}/train.tsv"].splitlines()) - (task != "cola")
+    rows = predictions(out / file)
+    assert [row[0] for row in rows] == [str(index) for index in range(found["predict_samples"])]
+    assert {row[1] for row in rows} <= labels
+    assert f"eval_{score}" in capsys.readouterr().out
+    assert (out / "trainer_state.json").is_file()
+    assert (out / "model.safetensors").is_file()
+
+
+def test_regression_end_to_end_with_one_evaluation_row(call, glue, tmp_path):
+    model = samples.write_model(tmp_path / "regressor", num_labels=1)
+    flags = ["--task_name", "stsb", "--data_dir", glue, "--do_train", "--do_eval", "--do_predict"]
+    code, out = call(*flags, model=model)
+    assert code == 0
+    assert results(out)["eval_pearson"] == 0.0
+    assert "eval_ece" not in results(out)
+    assert all(0 <= float(score) <= 5 and len(score) == 5 for _, score in predictions(out / "STS-B.tsv"))
+
+
+def test_every_method_flag_reaches_the_trainer(call, glue):
+    code, out = call(
+        "--task_name", "cola", "--data_dir", glue, "--do_train", "--mix_method", "mixup", "--mix_alpha", 2
+    )
+    assert code == 0
+    args = torch.load(out / "training_args.bin", weights_only=False)
+    assert (args.mix_method, args.mix_alpha) == ("mixup", 2.0)
+
+
+def test_row_limits(call, glue):
+    limits = ["--max_train_samples", 2, "--max_eval_samples", 1, "--max_predict_samples", 2]
+    _, out = call("--task_name", "cola", "--data_dir", glue, "--do_train", "--do_eval", "--do_predict", *limits)
+    assert [results(out)[f"{stage}_samples"] for stage in ("train", "eval", "predict")] == [2, 1, 2]
+    assert len(predictions(out / "CoLA.tsv")) == 2
+
+
+def test_own_files_end_to_end(call, tmp_path):
+    train = samples.write_text(tmp_path / "train.csv", "text,label\nfine,good\ndull,bad\nmat,so so\n")
+    test = samples.write_text(tmp_path / "test.tsv", 'text\n"fine\nthe cat\n')
+    model = samples.write_model(tmp_path / "three", num_labels=3)
+    data = ["--train_file", train, "--validation_file", train, "--test_file", test]
+    code, out = call(*data, "--do_train", "--do_eval", "--do_predict", "--eval_strategy", "epoch", model=model)
+    assert code == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["id2label"] == {"0": "bad", "1": "good", "2": "so so"}
+    assert {row[1] for row in predictions(out / "predictions.tsv")} <= {"bad", "good", "so so"}
+
+
+def test_labelled_test_file_is_scored(call, tmp_path):
+    data = samples.write_text(tmp_path / "x.csv", "text,label\nfine,good\ndull,bad\n")
+    _, out = call("--train_file", data, "--test_file", data, "--do_train", "--do_predict")
+    assert {"predict_accuracy", "predict_ece", "predict_loss"} <= set(results(out))
+
+
+def test_model_with_its_own_label_order_keeps_it(call, glue, tmp_path):
+    """A model whose head always answers class 0, which it calls `not_entailment`."""
+    order = {"not_entailment": 0, "entailment": 1}
+    model = samples.write_model(tmp_path / "nli", label2id=order, id2label={i: name for name, i in order.items()})
+    weights = load_file(model / "model.safetensors")
+    weights["classifier.weight"].zero_()
+    weights["classifier.bias"].copy_(torch.tensor([5.0, 0.0]))
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    _, out = call("--task_name", "rte", "--data_dir", glue, "--do_eval", "--do_predict", model=model)
+    assert {row[1] for row in predictions(out / "RTE.tsv")} == {"not_entailment"}
+    assert results(out)["eval_accuracy"] == 1.0  # the one row of dev.tsv is `not_entailment`
+
+
+def test_evaluation_needs_neither_training_nor_test_files(call, glue):
+    (glue / "CoLA" / "train.tsv").unlink()
+    (glue / "CoLA" / "test.tsv").unlink()
+    code, out = call("--task_name", "cola", "--data_dir", glue, "--do_eval")
+    assert code == 0
+    assert "eval_matthews_correlation" in results(out)
+
+
+def test_interrupted_run_goes_on_from_its_last_complete_checkpoint(call, glue, tmp_path, caplog):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--save_steps", 1, "--log_level", "info"]
+    _, whole = call(*flags, output_dir=tmp_path / "whole")
+    broken = tmp_path / "broken"
+    for step in (1, 2, 3, 4):
+        shutil.copytree(whole / f"checkpoint-{step}", broken / f"checkpoint-{step}")
+    (broken / "checkpoint-3" / "trainer_state.json").unlink()
+    (broken / "checkpoint-4" / "trainer_state.json").write_text('{"epoch": 1')
+    code, _ = call(*flags, output_dir=broken)
+    assert code == 0
+    for step in (3, 4):
+        assert f"{broken / f'checkpoint-{step}'} is incomplete and not used" in caplog.text
+    assert f"Resuming from {broken / 'checkpoint-2'}" in caplog.text
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, broken))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_resume_from_a_named_checkpoint(call, glue, tmp_path):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--save_steps", 1]
+    _, first = call(*flags, output_dir=tmp_path / "first")
+    second = tmp_path / "second"
+    samples.write_text(second / "notes.txt", "x")
+    code, _ = call(*flags, "--resume_from_checkpoint", first / "checkpoint-2", output_dir=second)
+    assert code == 0
+    assert sorted(path.name for path in second.glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-4"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_flags_override_the_configuration_file(run_glue, tmp_path, suffix):
+    values = {
+        "model_name_or_path": "m",
+        "task_name": "cola",
+        "output_dir": str(tmp_path / "o"),
+        "do_train": True,
+        "use_cpu": True,
+        "learning_rate": 3e-5,
+        "max_steps": -1,
+        "seed": 1,
+        "lr_scheduler_kwargs": {"num_cycles": 2},
+        "run_name": None,
+    }
+    text = json.dumps(values) if suffix == ".json" else "".join(f"{k}: {json.dumps(v)}\n" for k, v in values.items())
+    path = samples.write_text(tmp_path / f"c{suffix}", text)
+    model_args, data_args, args = run_glue.parse_arguments([str(path), "--seed", "2", "--n_bins=10"])
+    assert (model_args.model_name_or_path, data_args.task_name, data_args.n_bins) == ("m", "cola", 10)
+    assert (args.learning_rate, args.max_steps, args.seed, args.do_train) == (3e-5, -1, 2, True)
+    assert args.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+def test_list_in_a_configuration_file(run_glue, tmp_path):
+    text = "model_name_or_path: m\ntrain_file: x.csv\ndo_train: true\nuse_cpu: true\ntext_column_names: [a, b]\n"
+    path = samples.write_text(tmp_path / "c.yml", text)
+    assert run_glue.parse_arguments([str(path)])[1].text_column_names == ["a", "b"]
+
+
+def test_broken_input_is_one_line_and_exit_code_two(call, glue, tmp_path, capfd):
+    cases = [
+        (["--task_name", "colla", "--do_train"], "Unknown GLUE task 'colla'; choose one of: cola"),
+        (["--task_name", "cola", "--data_dir", glue], "nothing to do"),
+        (["--task_name", "cola", "--data_dir", tmp_path / "no", "--do_eval"], "is not a file"),
+        (["--task_name", "cola", "--data_dir", glue, "--do_eval", "--mixmethod", "x"], "did you mean 'mix_method'"),
+        (["--task_name", "cola", "--data_dir", glue, "--do_eval", "--mix_method", "mixdown"], "mixdown"),
+        (["--task_name", "cola", "--data_dir", glue, "--do_train", "--mix_alpha", "0"], "mix_alpha"),
+        (["--task_name", "cola", "--data_dir", glue, "--do_train", "--mix_site", "layer:9"], "layer:9"),
+        (["--task_name", "stsb", "--data_dir", glue, "--do_eval"], "head of 2 outputs, the data needs 1"),
+        (["--task_name", "cola", "--data_dir", glue, "--do_train", "--resume_from_checkpoint", "true"], "no complete"),
+        (
+            ["--task_name", "cola", "--data_dir", glue, "--do_train", "--resume_from_checkpoint", "x"],
+            "no folder with a whole",
+        ),
+    ]
+    for flags, message in cases:
+        code, _ = call(*flags)
+        error = capfd.readouterr().err.strip().splitlines()[-1]
+        assert code == 2, flags
+        assert error.startswith("error: ")
+        assert message in error, (flags, error)
+
+
+def test_malformed_file_is_named_with_its_line(call, glue, capsys):
+    samples.write_text(glue / "CoLA" / "train.tsv", "a\t1\t\tfine\nb\t5\t\tdull\n")
+    code, _ = call("--task_name", "cola", "--data_dir", glue, "--do_train")
+    assert code == 2
+    assert f"error: {glue / 'CoLA' / 'train.tsv'}:2: found label '5', allowed are: 0, 1." in capsys.readouterr().err
+
+
+def test_unknown_model_is_one_line(call, glue, tmp_path, capsys):
+    code, _ = call("--task_name", "cola", "--data_dir", glue, "--do_eval", model=tmp_path / "nothing")
+    assert code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_output_folder_in_use_is_not_written_to(call, glue, capsys, tmp_path):
+    samples.write_text(tmp_path / "out" / "thesis.txt", "x")
+    code, out = call("--task_name", "cola", "--data_dir", glue, "--do_train")
+    assert code == 2
+    assert "is not empty and has no complete checkpoint" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.yaml", "task_nam: cola\n", "unknown key 'task_nam', did you mean 'task_name'"),
+        ("c.json", "[1]", "expected one mapping of names to values, found list"),
+        ("c.json", "{", "not a valid configuration file"),
+        ("c.yaml", "a: b: c", "not a valid configuration file"),
+        ("c.toml", "", "must be a flag or a .json, .yaml or .yml file"),
+    ],
+)
+def test_broken_configuration_file_is_one_line(run_glue, tmp_path, capsys, name, text, message):
+    assert run_glue.main([str(samples.write_text(tmp_path / name, text))]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_configuration_file_is_one_line(run_glue, capsys):
+    assert run_glue.main(["nowhere.yaml"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_help_names_every_flag_of_mixing(run_glue, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_glue.main(["--help"])
+    assert stop.value.code == 0
+    assert "--mix_method" in capsys.readouterr().out
