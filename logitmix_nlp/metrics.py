@@ -17,7 +17,7 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15
     """ECE, OE and NLL of a classifier's predictions.
 
     Args:
-        logits (`np.ndarray` of shape `(N, C)`): Logits or probabilities.
+        logits (`np.ndarray` of shape `(N, C)`): Logits, before softmax.
         labels (`np.ndarray` of shape `(N,)`): True classes, integers in `[0, C)`.
         n_bins (`int`): Number of equal confidence bins `(a, b]`.
 
@@ -29,7 +29,7 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15
     """
     logits, labels = torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(labels))
     return {
-        "ece": expected_calibration_error(logits, labels, n_bins).item(),
-        "oe": overconfidence_error(logits, labels, n_bins).item(),
-        "nll": negative_log_likelihood(logits, labels).item(),
+        "ece": expected_calibration_error(logits, labels, n_bins, from_logits=True).item(),
+        "oe": overconfidence_error(logits, labels, n_bins, from_logits=True).item(),
+        "nll": negative_log_likelihood(logits, labels, from_logits=True).item(),
     }

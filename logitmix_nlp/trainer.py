@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import Trainer
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers.utils import logging
 
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_smoothing
@@ -20,6 +21,10 @@ from logitmix_nlp.training_args import LogitMixTrainingArguments
 __all__ = ["LogitMixTrainer"]
 
 logger = logging.get_logger(__name__)
+
+LOAD_A_CLASSIFIER = (
+    "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
+)
 
 
 class LogitMixTrainer(Trainer):
@@ -44,7 +49,9 @@ class LogitMixTrainer(Trainer):
     # the instance below says the same to versions that know only that one.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, model: nn.Module | None = None, args: LogitMixTrainingArguments | None = None, **kwargs: Any):
+    def __init__(
+        self, model: nn.Module | None = None, args: LogitMixTrainingArguments | None = None, *rest: Any, **kwargs: Any
+    ):
         args = LogitMixTrainingArguments(output_dir="tmp_trainer") if args is None else args
         if not isinstance(args, LogitMixTrainingArguments):
             raise TypeError(
@@ -56,9 +63,9 @@ class LogitMixTrainer(Trainer):
                 "partners. Start one process per GPU: torchrun --nproc_per_node=gpu your_script.py, or make one "
                 "GPU visible with CUDA_VISIBLE_DEVICES=0."
             )
-        if kwargs.get("compute_loss_func") is not None:
+        super().__init__(model, args, *rest, **kwargs)
+        if self.compute_loss_func is not None:
             raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
-        super().__init__(model, args, **kwargs)
         self.model_accepts_loss_kwargs = False
         self._site_mixer: SiteMixer | None = None
         self._window_rows: torch.Tensor | None = None
@@ -69,6 +76,8 @@ class LogitMixTrainer(Trainer):
     def _check_setup(self) -> None:
         self.args.check_mixing()
         model = self.accelerator.unwrap_model(self.model)
+        if type(model).__name__ in MODEL_MAPPING_NAMES.values():
+            raise ValueError(f"{type(model).__name__} has no classification head: {LOAD_A_CLASSIFIER}")
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
         check_smoothing(self.args.label_smoothing_factor, problem_type)
         if self.args.loss_weights.needs_mixed:
@@ -216,8 +225,5 @@ def _logits(outputs: Any, model: nn.Module) -> torch.Tensor:
     logits = outputs.get("logits") if isinstance(outputs, dict) else outputs[-1 if len(outputs) == 1 else 0]
     if logits is None or logits.dim() != 2:
         found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
-        raise ValueError(
-            f"{type(model).__name__} returned {found}, not (batch, num_labels): load the model with "
-            "AutoModelForSequenceClassification or AutoModelForImageClassification."
-        )
+        raise ValueError(f"{type(model).__name__} returned {found}, not (batch, num_labels): {LOAD_A_CLASSIFIER}")
     return logits

@@ -47,7 +47,9 @@ class ConfidenceBins(NamedTuple):
         return (self.mean_confidence() * excess).sum() / self.count.sum()
 
 
-def confidence_bins(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15) -> ConfidenceBins:
+def confidence_bins(
+    logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15, *, from_logits: bool | None = None
+) -> ConfidenceBins:
     """Sort predictions into bins of confidence, the basis of ECE, OE and reliability diagrams.
 
     Args:
@@ -57,18 +59,19 @@ def confidence_bins(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins:
         labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`.
         n_bins (`int`): Number of bins `M`, at least 1. The confidence of given probabilities is compared with bin
             edges of the same dtype (0.6 in float32 lies in `(…, 0.6]`); that of logits is computed in float64.
+        from_logits (`bool`, *optional*): Say what the scores are instead of having them recognised.
 
     Returns:
         `ConfidenceBins`: Counts and sums per bin, on the device of the input.
 
     Raises:
-        ValueError: On empty data, NaN or infinite values, shapes that do not fit, labels out of range, or
-            `n_bins < 1`.
+        ValueError: On empty data, NaN or infinite values, shapes that do not fit, labels out of range, `n_bins < 1`,
+            or if `from_logits=False` and the rows are no probabilities.
     """
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
     scores, labels = _checked(logits_or_probs, labels)
-    if _are_probabilities(scores):
+    if not _are_logits(scores, from_logits):
         confidence, predicted = scores.max(dim=-1)
         confidence = confidence.clamp(max=1.0)
     else:
@@ -84,13 +87,16 @@ def confidence_bins(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins:
     return ConfidenceBins(*sums)
 
 
-def expected_calibration_error(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15) -> torch.Tensor:
+def expected_calibration_error(
+    logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15, *, from_logits: bool | None = None
+) -> torch.Tensor:
     """Expected calibration error, `ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)|` (Thulasidasan et al., 2019).
 
     Args:
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
         labels (`torch.Tensor` of shape `(N,)`): True classes.
         n_bins (`int`): Number of equal bins `(a, b]`; quote it with the value. The LogitMix authors' code has 10.
+        from_logits (`bool`, *optional*): See [`confidence_bins`].
 
     Returns:
         `torch.Tensor`: Float64 scalar in `[0, 1]`; 0 is perfect.
@@ -98,16 +104,19 @@ def expected_calibration_error(logits_or_probs: torch.Tensor, labels: torch.Tens
     Raises:
         ValueError: See [`confidence_bins`].
     """
-    return confidence_bins(logits_or_probs, labels, n_bins).calibration_error()
+    return confidence_bins(logits_or_probs, labels, n_bins, from_logits=from_logits).calibration_error()
 
 
-def overconfidence_error(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15) -> torch.Tensor:
+def overconfidence_error(
+    logits_or_probs: torch.Tensor, labels: torch.Tensor, n_bins: int = 15, *, from_logits: bool | None = None
+) -> torch.Tensor:
     """Overconfidence error, `OE = sum_m |B_m| / n * conf(B_m) * max(conf(B_m) - acc(B_m), 0)` (Thulasidasan et al.).
 
     Args:
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
         labels (`torch.Tensor` of shape `(N,)`): True classes.
         n_bins (`int`): Number of equal bins `(a, b]`; quote it with the value.
+        from_logits (`bool`, *optional*): See [`confidence_bins`].
 
     Returns:
         `torch.Tensor`: Float64 scalar in `[0, 1]`; 0 means that no bin is more confident than accurate.
@@ -115,15 +124,18 @@ def overconfidence_error(logits_or_probs: torch.Tensor, labels: torch.Tensor, n_
     Raises:
         ValueError: See [`confidence_bins`].
     """
-    return confidence_bins(logits_or_probs, labels, n_bins).overconfidence()
+    return confidence_bins(logits_or_probs, labels, n_bins, from_logits=from_logits).overconfidence()
 
 
-def negative_log_likelihood(logits_or_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def negative_log_likelihood(
+    logits_or_probs: torch.Tensor, labels: torch.Tensor, *, from_logits: bool | None = None
+) -> torch.Tensor:
     """Mean of `-log p(true class)`, a proper score: right *and* honest is the only way to make it small.
 
     Args:
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
         labels (`torch.Tensor` of shape `(N,)`): True classes.
+        from_logits (`bool`, *optional*): See [`confidence_bins`].
 
     Returns:
         `torch.Tensor`: Float64 scalar in nats, at least 0; infinite where a true class was given probability 0.
@@ -132,14 +144,23 @@ def negative_log_likelihood(logits_or_probs: torch.Tensor, labels: torch.Tensor)
         ValueError: See [`confidence_bins`].
     """
     scores, labels = _checked(logits_or_probs, labels)
-    log_probs = scores.double().log() if _are_probabilities(scores) else scores.double().log_softmax(dim=-1)
+    log_probs = scores.double().log_softmax(dim=-1) if _are_logits(scores, from_logits) else scores.double().log()
     return -log_probs.gather(1, labels[:, None]).mean()
 
 
-def _are_probabilities(scores: torch.Tensor) -> bool:
+def _are_logits(scores: torch.Tensor, from_logits: bool | None) -> bool:
+    if from_logits:
+        return True
     tolerance = max(1e-4, 2 * torch.finfo(scores.dtype).eps)
     low, high = scores.aminmax()
-    return bool(low >= 0 and high <= 1 + tolerance and ((scores.double().sum(-1) - 1).abs() <= tolerance).all())
+    sums = scores.double().sum(-1)
+    probabilities = low >= 0 and high <= 1 + tolerance and ((sums - 1).abs() <= tolerance).all()
+    if from_logits is False and not probabilities:
+        raise ValueError(
+            f"from_logits=False, but the rows are no probabilities: entries lie in [{low:.4g}, {high:.4g}], "
+            f"row sums in [{sums.min():.4g}, {sums.max():.4g}]. Pass softmax outputs, or logits with from_logits=True."
+        )
+    return not probabilities
 
 
 def _checked(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

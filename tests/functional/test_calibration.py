@@ -121,6 +121,15 @@ def test_half_precision_probabilities_are_recognised(dtype):
     )
 
 
+def test_what_the_scores_are_can_be_said():
+    probs, labels = torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([0, 0])
+    as_logits = expected_calibration_error(probs, labels, from_logits=True)
+    torch.testing.assert_close(as_logits, expected_calibration_error(probs - 3.0, labels))
+    assert expected_calibration_error(probs, labels, from_logits=False) == expected_calibration_error(probs, labels)
+    with pytest.raises(ValueError, match=r"no probabilities: .* row sums in \[1, 1.1\]"):
+        overconfidence_error(torch.tensor([[0.9, 0.1], [0.3, 0.8]]), labels, from_logits=False)
+
+
 def test_bins_of_shards_add_up_to_the_whole():
     logits, labels = torch.randn(1000, 4), torch.randint(4, (1000,))
     whole = confidence_bins(logits, labels)

@@ -1,0 +1,38 @@
+# Every target sets up what it needs: a machine with Python 3.10 or newer (with venv and pip) and make is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow quality style clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: .venv/.demo  ## fine-tune MiniLM on BBC News headlines three ways and compare (5 minutes on 2 cores)
+	$(BIN)/python scripts/demo.py --output_dir runs/demo
+
+test: .venv/.test  ## run the default test suite (no network, CPU)
+	$(BIN)/python -m pytest -q
+
+test-slow: .venv/.test .venv/.demo  ## run the tests that take minutes
+	$(BIN)/python -m pytest -q -m slow
+
+quality: .venv/.quality  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+style: .venv/.quality  ## mend what can be mended automatically
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the virtual environment and the demo's results
+	rm -rf .venv runs
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/.%: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e '.[$*]'
+	@touch $@
