@@ -1,176 +1,151 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where rows are mixed: sites by name, and the hooks that mix there inside one ordinary forward pass."""
+"""Where rows can be mixed: names of sites, found in a model's structure."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from typing import Any
+from typing import NamedTuple
 
-import torch
 from torch import nn
+from transformers import PreTrainedModel
 
-from logitmix_nlp.functional.mixing import MixPlan, mix, union_mask
+__all__ = ["INPUT", "Site", "find_blocks", "find_pooler", "find_sites", "list_sites", "main_input"]
 
-__all__ = ["SiteMixer", "duplicate_rows", "find_site", "list_sites"]
+INPUT = -1
 
-# Encoders whose layers take hidden states and per-row masks and nothing else that depends on the batch.
-SUPPORTED_MODEL_TYPES = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
+
+class Site(NamedTuple):
+    """A place in the forward pass.
+
+    Args:
+        name (`str`): As in [`list_sites`].
+        depth (`int`): Calls of the model's blocks that come before rows are mixed; `INPUT` means none, and not even
+            the embedding.
+    """
+
+    name: str
+    depth: int
 
 
 def list_sites(model: nn.Module) -> list[str]:
     """Names of the sites `model` offers, from the input to the output.
 
     Args:
-        model (`PreTrainedModel`): A sequence classifier, not wrapped for distributed training.
+        model (`PreTrainedModel` or `PeftModel`): A classifier, not wrapped for distributed training.
 
     Returns:
-        `list[str]`: `embeddings`, `layer:0` … `layer:L-1` and, where the encoder has one, `pooler`.
+        `list[str]`: `input` for models of pixels or other real numbers, `embeddings` (what enters the first block),
+        the outputs of the blocks `layer:0` … `layer:L-1`, and `pooler` where there is one.
 
     Raises:
-        ValueError: If the architecture is not supported.
+        ValueError: If the model has no sequence of blocks to mix between and no real-valued input; it says why.
     """
-    encoder = _encoder(model)
-    sites = ["embeddings"] + [f"layer:{index}" for index in range(len(_layers(encoder)))]
-    return sites + ["pooler"] * (_pooler(encoder) is not None)
+    return [site.name for site in _sites(model)]
 
 
-def find_site(model: nn.Module, name: str) -> tuple[list[nn.Module], int]:
-    """Resolve a site to the modules data passes through and the number of them that come before the site.
+def find_sites(model: nn.Module, text: str) -> list[Site]:
+    """Resolve a choice of sites; where it names several, one is drawn per step (Manifold Mixup).
 
     Args:
-        model (`PreTrainedModel`): A sequence classifier, not wrapped for distributed training.
-        name (`str`): `embeddings` (output of the embedding module), `layer:K` (output of encoder layer `K`, from 0;
-            negative counts from the end) or `pooler` (output of the pooler).
+        model (`PreTrainedModel` or `PeftModel`): A classifier, not wrapped for distributed training.
+        text (`str`): Comma-separated names as in [`list_sites`]. `stage:K` is `layer:K`; negative numbers count from
+            the end; `layer:a-b` means layers `a` to `b`, both included.
 
     Returns:
-        `tuple[list[nn.Module], int]`: Encoder layers, followed by the pooler if there is one, and how many of them
-        run before rows are mixed.
+        `list[Site]`: At least one, in the order given.
 
     Raises:
-        ValueError: If `model` has no such site; the message lists those it has.
+        ValueError: If `model` lacks one of them; the message lists those it has.
     """
-    sites = list_sites(model)
-    encoder = _encoder(model)
-    layers = _layers(encoder)
-    kind, _, number = name.partition(":")
-    if kind == "layer" and number.lstrip("-").isdigit() and -len(layers) <= int(number) < 0:
-        name = f"layer:{int(number) + len(layers)}"
-    if name not in sites:
-        raise ValueError(
-            f"{type(model).__name__} has no mix_site {name!r}. Available: {', '.join(sites)} "
-            f"(layers may also be counted from the end, layer:-1 is layer:{len(layers) - 1})."
-        )
-    pooler = _pooler(encoder)
-    return [*layers, *([pooler] if pooler is not None else [])], sites.index(name)
+    sites = {site.name: site for site in _sites(model)}
+    layers = sum(name.startswith("layer:") for name in sites)
+    chosen = []
+    for part in text.split(","):
+        names = _expand(part.strip(), layers)
+        missing = [name for name in names if name not in sites]
+        if missing or not names:
+            raise ValueError(
+                f"{type(model).__name__} has no mix_site {part.strip()!r}. Available: {', '.join(sites)} (layers may "
+                "be counted from the end, layer:-1; given as a range, layer:0-2; or listed, embeddings,layer:1: then "
+                "one is drawn per step)."
+            )
+        chosen += [sites[name] for name in names]
+    return chosen
 
 
-def duplicate_rows(inputs: dict[str, Any], batch_size: int, plan: MixPlan) -> dict[str, Any]:
-    """Model inputs of `2B` rows: the `B` clean ones, then `B` places for the mixed ones with the union of the masks.
+def find_blocks(model: nn.Module) -> tuple[list[nn.Module], int]:
+    """Blocks that data passes through one after the other, and how often blocks are called in a forward pass.
+
+    The blocks are the largest list of modules in the encoder that is not part of another list (lists of lists are
+    flattened). A block may be shared, as in ALBERT: then there are more calls than blocks.
 
     Args:
-        inputs (`dict[str, Any]`): Keyword arguments of the model's forward. Tensors of `batch_size` rows are doubled,
-            everything else is passed on.
-        batch_size (`int`): `B`.
-        plan (`MixPlan`): Pairs for the `B` rows.
+        model (`PreTrainedModel` or `PeftModel`): A classifier, not wrapped for distributed training.
 
     Returns:
-        `dict[str, Any]`: A new dict; the tensors of `inputs` are not written to.
+        `tuple[list[nn.Module], int]`: The blocks, none for a model without such a list, and the number of calls.
     """
-    doubled = dict(inputs)
-    for name, value in inputs.items():
-        if isinstance(value, torch.Tensor) and value.dim() and len(value) == batch_size:
-            second = union_mask(value, plan) if name == "attention_mask" else value
-            doubled[name] = torch.cat([value, second])
-    return doubled
+    model = _transformers_model(model)
+    lists = _outermost_lists(model.base_model)
+    if not lists or model.config.is_encoder_decoder:
+        return [], 0
+    blocks = _flatten(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
+    declared = model.config.num_hidden_layers if "num_hidden_layers" in dir(model.config) else 0
+    return blocks, max(len(blocks), declared)
 
 
-class SiteMixer:
-    """Mix rows inside a model's forward pass at one site.
-
-    The model is called once with the `2B` rows of [`duplicate_rows`]. Modules before the site run on the `B` clean
-    rows only. At the site the batch becomes clean and mixed rows, or mixed rows alone; modules behind it run on those,
-    mixed rows under the union of their attention masks. Hooks stay on the model between `installed` and its end, and
-    do nothing unless a plan is active: evaluation, and the saved model, are untouched.
-
-    Args:
-        model (`PreTrainedModel`): The model, not wrapped for distributed training.
-        site (`str`): See [`find_site`].
-    """
-
-    def __init__(self, model: nn.Module, site: str):
-        self._stages, self._depth = find_site(model, site)
-        self._plan: MixPlan | None = None
-        self._keep_clean = True
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Keep the hooks on the model while the context is open."""
-        with ExitStack() as handles:
-            for position, module in enumerate(self._stages):
-                before = partial(self._before, position)
-                after = partial(self._after, position)
-                handles.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                handles.callback(module.register_forward_hook(after).remove)
-            try:
-                yield
-            finally:
-                self.deactivate()
-
-    def activate(self, plan: MixPlan, *, keep_clean: bool) -> None:
-        """Mix by `plan` in every forward pass from now on; rows before mixing are passed on if `keep_clean`.
-
-        A plan stays active through the backward pass, since activation checkpointing may run modules again there.
-        """
-        self._plan, self._keep_clean = plan, keep_clean
-
-    def deactivate(self) -> None:
-        """Stop mixing."""
-        self._plan = None
-
-    def _before(self, position: int, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if self._plan is None:
-            return None
-        rows = len(self._plan.index)
-        if position < self._depth:
-            return _take_rows(slice(rows), 2 * rows, args, kwargs)
-        if position == 0:
-            hidden, *rest = args
-            args = (self._mixed(hidden[:rows]), *rest)
-        return (args, kwargs) if self._keep_clean else _take_rows(slice(rows, None), 2 * rows, args, kwargs)
-
-    def _after(self, position: int, module: nn.Module, args: tuple, output: Any) -> Any:
-        if self._plan is None or position != self._depth - 1:
-            return None
-        if isinstance(output, tuple):
-            return (self._mixed(output[0]), *output[1:])
-        return self._mixed(output)
-
-    def _mixed(self, hidden: torch.Tensor) -> torch.Tensor:
-        mixed = mix(hidden, self._plan)
-        return torch.cat([hidden, mixed]) if self._keep_clean else mixed
+def find_pooler(model: nn.Module) -> nn.Module | None:
+    """The module called `pooler` of the encoder or of the classifier, or `None`."""
+    model = _transformers_model(model)
+    children = {**dict(model.named_children()), **dict(model.base_model.named_children())}
+    return children.get("pooler")
 
 
-def _take_rows(rows: slice, total: int, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    def take(value: Any) -> Any:
-        return value[rows] if isinstance(value, torch.Tensor) and value.dim() and len(value) == total else value
-
-    return tuple(take(value) for value in args), {name: take(value) for name, value in kwargs.items()}
+def main_input(model: nn.Module) -> str:
+    """Name of the model's main input, such as `input_ids` or `pixel_values`."""
+    return _transformers_model(model).main_input_name
 
 
-def _encoder(model: nn.Module) -> nn.Module:
-    model_type = model.config.model_type
-    if model_type not in SUPPORTED_MODEL_TYPES:
+def _sites(model: nn.Module) -> list[Site]:
+    _, calls = find_blocks(model)
+    config = _transformers_model(model).config
+    sites = [Site("input", INPUT)] * (main_input(model) != "input_ids")
+    if calls:
+        sites += [Site("embeddings", 0)] + [Site(f"layer:{index}", index + 1) for index in range(calls)]
+        if find_pooler(model) is not None:
+            sites.append(Site("pooler", calls + 1))
+    if not sites:
+        why = "it is an encoder-decoder" if config.is_encoder_decoder else "it has no list of blocks"
         raise ValueError(
-            f"Mixing inside {type(model).__name__} (model type {model_type!r}) is not supported; supported model "
-            f"types: {', '.join(SUPPORTED_MODEL_TYPES)}. mix_method='vanilla' trains any classifier."
+            f"{type(model).__name__} has no site to mix at: {why}, and token ids cannot be averaged. "
+            "mix_method='vanilla' trains any classifier."
         )
-    return model.base_model
+    return sites
 
 
-def _layers(encoder: nn.Module) -> nn.ModuleList:
-    depth = encoder.config.num_hidden_layers
-    return next(module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == depth)
+def _expand(part: str, layers: int) -> list[str]:
+    kind, _, number = part.partition(":")
+    if kind not in ("layer", "stage"):
+        return [part]
+    first, dash, last = number[1:].partition("-")  # a leading minus is a sign, a later one a range
+    ends = [number[:1] + first, last] if dash else [number]
+    try:
+        ends = [int(end) + layers * (int(end) < 0) for end in ends]
+    except ValueError:
+        return []
+    return [f"layer:{index}" for index in range(ends[0], ends[-1] + 1)]
 
 
-def _pooler(encoder: nn.Module) -> nn.Module | None:
-    return dict(encoder.named_children()).get("pooler")
+def _transformers_model(model: nn.Module) -> PreTrainedModel:
+    return model if isinstance(model, PreTrainedModel) else model.get_base_model()
+
+
+def _outermost_lists(module: nn.Module) -> list[nn.ModuleList]:
+    lists = []
+    for child in module.children():
+        lists += [child] if isinstance(child, nn.ModuleList) else _outermost_lists(child)
+    return lists
+
+
+def _flatten(modules: nn.ModuleList) -> list[nn.Module]:
+    blocks = []
+    for module in modules:
+        blocks += _flatten(module) if isinstance(module, nn.ModuleList) else [module]
+    return blocks

@@ -13,18 +13,17 @@ from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label
 from logitmix_nlp.functional.losses import infer_problem_type, logitmix_parts, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, sample_plan
 from logitmix_nlp.methods import LossWeights, step_weights, warmup_probability
+from logitmix_nlp.outputs import LOAD_A_CLASSIFIER, logits_of
 from logitmix_nlp.rng import step_generator
-from logitmix_nlp.sites import SiteMixer, duplicate_rows, find_site
+from logitmix_nlp.site_mixer import SiteMixer
+from logitmix_nlp.site_probe import probe
+from logitmix_nlp.sites import Site, find_sites
 from logitmix_nlp.term_log import TermLog
 from logitmix_nlp.training_args import LogitMixTrainingArguments
 
 __all__ = ["LogitMixTrainer"]
 
 logger = logging.get_logger(__name__)
-
-LOAD_A_CLASSIFIER = (
-    "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
-)
 
 
 class LogitMixTrainer(Trainer):
@@ -68,6 +67,7 @@ class LogitMixTrainer(Trainer):
             raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
         self.model_accepts_loss_kwargs = False
         self._site_mixer: SiteMixer | None = None
+        self._sites: list[Site] = []
         self._window_rows: torch.Tensor | None = None
         self._micro_step = 0
         self._term_log = TermLog()
@@ -81,7 +81,7 @@ class LogitMixTrainer(Trainer):
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
         check_smoothing(self.args.label_smoothing_factor, problem_type)
         if self.args.loss_weights.needs_mixed:
-            find_site(model, self.args.mix_site)
+            self._sites = find_sites(model, self.args.mix_site)
 
     # ---- Training ----
 
@@ -91,7 +91,8 @@ class LogitMixTrainer(Trainer):
         self._term_log = TermLog()
         if not self.args.loss_weights.needs_mixed:
             return super()._inner_training_loop(*args, **kwargs)
-        self._site_mixer = SiteMixer(self.accelerator.unwrap_model(self.model), self.args.mix_site)
+        self._probed = False
+        self._site_mixer = SiteMixer(self.accelerator.unwrap_model(self.model))
         with self._site_mixer.installed():
             return super()._inner_training_loop(*args, **kwargs)
 
@@ -141,13 +142,13 @@ class LogitMixTrainer(Trainer):
         """
         if not model.training:
             outputs = model(**inputs)
-            logits, labels = _logits(outputs, model), inputs["labels"]
+            logits, labels = logits_of(outputs, model), inputs["labels"]
             loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
             return (loss, outputs) if return_outputs else loss
         inputs = dict(inputs)
         labels = inputs.pop("labels")
-        plan, weights = self._draw(len(labels), labels.device)
-        outputs, clean_logits, mixed_logits = self._forward(model, inputs, plan, weights)
+        plan, site, weights = self._draw(len(labels), labels.device)
+        outputs, clean_logits, mixed_logits = self._forward(model, inputs, plan, site, weights)
         parts = logitmix_parts(
             clean_logits,
             mixed_logits,
@@ -166,11 +167,12 @@ class LogitMixTrainer(Trainer):
         loss = sum(parts.values()) * self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
 
-    def _draw(self, rows: int, device: torch.device) -> tuple[MixPlan | None, LossWeights]:
+    def _draw(self, rows: int, device: torch.device) -> tuple[MixPlan | None, Site | None, LossWeights]:
+        """Decide what this batch does; all processes agree on the site and the weights, each has its own plan."""
         args, counters = self.args, (self.args.seed, self.state.global_step, self._micro_step)
         if not args.loss_weights.needs_mixed:
-            return None, args.loss_weights
-        mix_draw, warmup_draw = torch.rand(2, generator=step_generator(*counters)).tolist()
+            return None, None, args.loss_weights
+        mix_draw, warmup_draw, site_draw = torch.rand(3, generator=step_generator(*counters)).tolist()
         progress = self.state.global_step / self.state.max_steps
         weights = step_weights(
             args.loss_weights,
@@ -181,22 +183,31 @@ class LogitMixTrainer(Trainer):
         )
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         plan = sample_plan(rows, args.mix_alpha, per_sample=args.lam_per_sample, generator=generator, device=device)
-        return plan, weights
+        return plan, self._sites[int(site_draw * len(self._sites))], weights
 
     def _forward(
-        self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan | None, weights: LossWeights
+        self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan | None, site: Site | None, weights: LossWeights
     ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:
         """Run the wrapped model once, on the rows that weighted terms need; return outputs, clean and mixed logits."""
         if not weights.needs_mixed:
             outputs = model(**inputs)
-            return outputs, _logits(outputs, model), None
+            return outputs, logits_of(outputs, model), None
         rows = len(plan.index)
-        self._site_mixer.activate(plan, keep_clean=weights.needs_clean)
-        outputs = model(**duplicate_rows(inputs, rows, plan))
-        logits = _logits(outputs, model)
-        if not weights.needs_clean:
-            return outputs, None, logits
-        return outputs, logits[:rows], logits[rows:]
+        if not self._probed:
+            sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+            callee = model if sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            probe(
+                self._site_mixer,
+                callee,
+                inputs,
+                rows,
+                self._sites,
+                needs_similarity=self.args.loss_weights.sim_weight > 0,
+            )
+            self._probed = True
+        outputs = model(**self._site_mixer.activate(inputs, plan, site, keep_clean=weights.needs_clean))
+        logits = logits_of(outputs, model)
+        return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:]
 
     def _problem_type(self, logits: torch.Tensor, labels: torch.Tensor) -> str:
         """Read the kind of labels from the config, and note it there as Transformers' heads do in their loss."""
@@ -219,11 +230,3 @@ class LogitMixTrainer(Trainer):
                     "leaves them out. Lower the learning rate, or check the data and the mixed-precision settings."
                 )
         super().log(logs, start_time)
-
-
-def _logits(outputs: Any, model: nn.Module) -> torch.Tensor:
-    logits = outputs.get("logits") if isinstance(outputs, dict) else outputs[-1 if len(outputs) == 1 else 0]
-    if logits is None or logits.dim() != 2:
-        found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
-        raise ValueError(f"{type(model).__name__} returned {found}, not (batch, num_labels): {LOAD_A_CLASSIFIER}")
-    return logits

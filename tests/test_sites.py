@@ -2,40 +2,19 @@
 import pytest
 import tiny
 import torch
-from transformers import (
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    ElectraConfig,
-    ElectraForSequenceClassification,
-    GPT2Config,
-    GPT2ForSequenceClassification,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
+import zoo
+from transformers import BartConfig, BartForSequenceClassification
 
 from logitmix_nlp.functional import MixPlan, mix, union_mask
-from logitmix_nlp.sites import SiteMixer, duplicate_rows, find_site, list_sites
-
-SMALL = {"vocab_size": tiny.VOCABULARY, "num_labels": 3, "max_position_embeddings": 40}
-BERT_LIKE = {**SMALL, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-def models():
-    torch.manual_seed(0)
-    distil = {**SMALL, "dim": 16, "n_layers": 4, "n_heads": 2, "hidden_dim": 32}
-    return {
-        "bert": tiny.bert(),
-        "roberta": RobertaForSequenceClassification(RobertaConfig(**BERT_LIKE, pad_token_id=0)),
-        "electra": ElectraForSequenceClassification(ElectraConfig(**BERT_LIKE, embedding_size=8)),
-        "distilbert": DistilBertForSequenceClassification(DistilBertConfig(**distil)),
-    }
+from logitmix_nlp.rows import join_rows, mixed_inputs
+from logitmix_nlp.site_mixer import SiteMixer
+from logitmix_nlp.site_probe import probe
+from logitmix_nlp.sites import find_sites, list_sites
 
 
-def batch(model, count=5):
+def batch(count=5):
     inputs = tiny.collate(tiny.rows(count))
     del inputs["labels"]
-    if model.config.model_type in ("distilbert", "roberta"):
-        del inputs["token_type_ids"]
     return inputs
 
 
@@ -43,148 +22,144 @@ def plan(count=5):
     return MixPlan(torch.arange(count).roll(2), torch.linspace(0.15, 0.85, count))
 
 
-def explicit(model, inputs, plan, depth):
-    """Logits of mixed rows from two plain passes: the hidden state behind `depth` layers replaced by the mixture."""
-    stages, _ = find_site(model, "embeddings")
-    seen = {}
-
-    def keep(position):
-        return lambda module, args: seen.__setitem__(position, args[0])
-
-    def keep_output(module, args, output):
-        seen["out"] = output[0] if isinstance(output, tuple) else output
-
-    handles = [stage.register_forward_pre_hook(keep(position)) for position, stage in enumerate(stages)]
-    layers = model.config.num_hidden_layers
-    handles.append(stages[layers - 1].register_forward_hook(keep_output))
-    model(**inputs)
-    for handle in handles:
-        handle.remove()
-    hidden = mix(seen[depth] if depth < layers else seen["out"], plan)
-    second = {**inputs, "attention_mask": union_mask(inputs["attention_mask"], plan)}
-    if depth < layers:
-        handle = stages[depth].register_forward_pre_hook(lambda module, args: (hidden, *args[1:]))
-    else:
-        handle = stages[layers - 1].register_forward_hook(
-            lambda module, args, output: (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-        )
-    try:
-        return model(**second).logits
-    finally:
-        handle.remove()
-
-
-@pytest.mark.parametrize("keep_clean", [True, False])
-@pytest.mark.parametrize("site", ["embeddings", "layer:0", "layer:1", "layer:2", "layer:-1"])
-@pytest.mark.parametrize("name", ["bert", "roberta", "electra", "distilbert"])
-def test_one_pass_equals_the_explicit_reference(name, site, keep_clean):
-    model = models()[name].eval()
-    inputs, mixing = batch(model), plan()
-    _, depth = find_site(model, site)
-    clean, reference = model(**inputs).logits, explicit(model, inputs, mixing, depth)
-    weights = torch.randn(10, 3)
-    (weights[:5] * clean * keep_clean + weights[5:] * reference).sum().backward()
-    expected = {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    mixer = SiteMixer(model, site)
+def ready(model, inputs, site, needs_similarity=False):
+    """Mixer that has looked at the model; the caller installs it again."""
+    mixer = SiteMixer(model)
+    rows = len(next(iter(inputs.values())))
     with mixer.installed():
-        mixer.activate(mixing, keep_clean=keep_clean)
-        logits = model(**duplicate_rows(inputs, 5, mixing)).logits
-        (weights[-len(logits) :] * logits).sum().backward()
-    torch.testing.assert_close(logits[-5:], reference, atol=1e-5, rtol=0)
-    if keep_clean:
-        torch.testing.assert_close(logits[:5], clean, atol=1e-5, rtol=0)
-    else:
-        assert len(logits) == 5
-    found = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
-    assert tiny.largest_gap(expected, found) < 1e-5
+        probe(mixer, model, inputs, rows, find_sites(model, site), needs_similarity=needs_similarity)
+    return mixer
 
 
-def test_sites_differ():
-    model, logits = tiny.bert().eval(), []
-    inputs = batch(model)
-    for site in list_sites(model):
-        mixer = SiteMixer(model, site)
-        with mixer.installed():
-            mixer.activate(plan(), keep_clean=False)
-            logits.append(model(**duplicate_rows(inputs, 5, plan())).logits)
-    gaps = [(one - other).abs().max() for i, one in enumerate(logits) for other in logits[:i]]
-    assert min(gaps) > 1e-3
+def names(model, text):
+    return [site.name for site in find_sites(model, text)]
 
 
-def test_similarity_vanishes_at_the_pooler_and_nowhere_else():
-    model = tiny.bert().eval()
-    inputs = batch(model)
-    for site in list_sites(model):
-        mixer = SiteMixer(model, site)
-        with mixer.installed():
-            mixer.activate(plan(), keep_clean=True)
-            logits = model(**duplicate_rows(inputs, 5, plan())).logits
-        gap = (logits[5:] - mix(logits[:5], plan())).abs().max().item()
-        assert gap < 1e-6 if site == "pooler" else gap > 1e-3
+def test_sites_are_listed_in_order():
+    assert list_sites(tiny.bert()) == ["embeddings", "layer:0", "layer:1", "layer:2", "layer:3", "pooler"]
+    assert list_sites(zoo.build("distilbert")) == ["embeddings", "layer:0", "layer:1", "layer:2", "layer:3"]
+    assert list_sites(zoo.build("albert"))[1:5] == ["layer:0", "layer:1", "layer:2", "layer:3"]
+    assert list_sites(zoo.build("resnet")) == ["input", "embeddings", *[f"layer:{k}" for k in range(4)], "pooler"]
 
 
 @pytest.mark.parametrize(
-    ("site", "rows"), [("embeddings", [10] * 4), ("layer:1", [5, 5, 10, 10]), ("layer:-1", [5] * 4)]
+    ("text", "expected"),
+    [
+        ("layer:-1", ["layer:3"]),
+        ("layer:-4", ["layer:0"]),
+        ("stage:2", ["layer:2"]),
+        ("layer:0-2", ["layer:0", "layer:1", "layer:2"]),
+        ("layer:-3--1", ["layer:1", "layer:2", "layer:3"]),
+        ("embeddings, layer:1", ["embeddings", "layer:1"]),
+    ],
 )
-def test_layers_before_the_site_run_on_clean_rows_only(site, rows):
+def test_layers_may_be_counted_from_the_end_ranged_and_listed(text, expected):
+    assert names(tiny.bert(), text) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["layer:4", "layer:-5", "layer:", "layer:x", "layer:1.5", "head", "", "layer:2-9", "layer:2-1", "input"]
+)
+def test_an_unknown_site_lists_those_that_exist(name):
+    with pytest.raises(ValueError, match=r"no mix_site .*Available: embeddings, layer:0, .*layer:3, pooler"):
+        find_sites(tiny.bert(), name)
+
+
+def test_an_encoder_decoder_says_why_it_has_no_site():
+    shape = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    config = BartConfig(vocab_size=50, encoder_attention_heads=1, decoder_attention_heads=1, **shape)
+    with pytest.raises(ValueError, match="no site to mix at: it is an encoder-decoder"):
+        list_sites(BartForSequenceClassification(config))
+
+
+def test_similarity_vanishes_at_the_pooler_and_nowhere_else():
+    model, inputs = tiny.bert().eval(), batch()
+    for name in list_sites(model):
+        mixer = ready(model, inputs, name)
+        with mixer.installed():
+            logits = model(**mixer.activate(inputs, plan(), *find_sites(model, name), keep_clean=True)).logits
+        gap = (logits[5:] - mix(logits[:5], plan())).abs().max().item()
+        assert gap < 1e-6 if name == "pooler" else gap > 1e-3
+
+
+@pytest.mark.parametrize(("name", "site"), [("resnet", "layer:-1"), ("resnet", "pooler"), ("bert", "pooler")])
+def test_a_site_before_affine_maps_only_is_refused_for_similarity(name, site):
+    model = zoo.build(name)
+    ready(model, zoo.batch(name), site)
+    with pytest.raises(ValueError, match="similarity term is identically zero .* only affine maps follow"):
+        ready(model, zoo.batch(name), site, needs_similarity=True)
+
+
+def test_a_model_that_tells_rows_apart_by_their_place_is_refused():
+    model = tiny.bert().eval()
+    model.dropout.register_forward_hook(lambda module, args, output: output + torch.arange(len(output))[:, None])
+    with pytest.raises(ValueError, match="rows that are their own partners change their logits"):
+        ready(model, batch(), "layer:1")
+
+
+@pytest.mark.parametrize(
+    ("site", "keep_clean", "rows"),
+    [
+        ("embeddings", True, [10] * 4),
+        ("layer:1", True, [5, 5, 10, 10]),
+        ("layer:-1", True, [5] * 4),
+        ("embeddings", False, [5] * 4),
+        ("layer:1", False, [5] * 4),
+    ],
+)
+def test_blocks_run_on_the_rows_they_must_and_no_more(site, keep_clean, rows):
     model, seen = tiny.bert(), []
-    mixer = SiteMixer(model, site)
+    mixer = ready(model, batch(), site)
+    for layer in model.bert.encoder.layer:
+        layer.attention.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     with mixer.installed():
-        for layer in model.bert.encoder.layer:
-            layer.attention.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-        mixer.activate(plan(), keep_clean=True)
-        model(**duplicate_rows(batch(model), 5, plan()))
+        model(**mixer.activate(batch(), plan(), *find_sites(model, site), keep_clean=keep_clean))
     assert seen == rows
 
 
-def test_mixing_leaves_the_inputs_alone():
-    model = tiny.bert()
-    inputs = batch(model)
-    before = {name: value.clone() for name, value in inputs.items()}
-    doubled = duplicate_rows({**inputs, "flag": True}, 5, plan())
+def test_images_are_not_doubled_before_the_site():
+    model, inputs, seen = zoo.build("resnet"), zoo.batch("resnet"), []
+    mixer = ready(model, inputs, "layer:1")
+    model.resnet.embedder.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    with mixer.installed():
+        model(**mixer.activate(inputs, plan(4), *find_sites(model, "layer:1"), keep_clean=True))
+    assert seen == [4]
+
+
+def test_looking_draws_no_random_number_and_keeps_the_mode():
+    model = tiny.bert(dropout=0.3).train()
+    state = torch.get_rng_state()
+    ready(model, batch(), "layer:1", needs_similarity=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_what_mixed_rows_bring_along_and_that_inputs_stay():
+    inputs, mixing = {**batch(), "flag": True}, plan()
+    before = {name: value.clone() for name, value in batch().items()}
+    second = mixed_inputs(inputs, mixing, "input_ids", None)
+    doubled = join_rows(inputs, second, 5)
     assert doubled["flag"] is True
-    assert all(len(doubled[name]) == 10 for name in inputs)
-    assert torch.equal(doubled["attention_mask"][5:], union_mask(inputs["attention_mask"], plan()))
-    assert all(torch.equal(inputs[name], before[name]) for name in inputs)
+    assert all(len(doubled[name]) == 10 for name in before)
+    assert torch.equal(doubled["attention_mask"][5:], union_mask(inputs["attention_mask"], mixing))
+    assert torch.equal(doubled["input_ids"][5:] != 0, doubled["attention_mask"][5:].bool())
+    assert all(torch.equal(inputs[name], before[name]) for name in before)
 
 
 def test_idle_hooks_change_nothing_and_go_away_even_after_an_error():
     model = tiny.bert().eval()
-    inputs = batch(model)
+    inputs = batch()
     expected = model(**inputs).logits
-    mixer = SiteMixer(model, "layer:1")
+    mixer = ready(model, inputs, "layer:1")
 
     def fail_while_mixing():
         with mixer.installed():
             assert torch.equal(model(**inputs).logits, expected)
-            mixer.activate(plan(), keep_clean=True)
+            mixer.activate(inputs, plan(), *find_sites(model, "layer:1"), keep_clean=True)
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
         fail_while_mixing()
     assert torch.equal(model(**inputs).logits, expected)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-
-
-def test_sites_are_listed_in_order_and_negative_layers_count_from_the_end():
-    model = tiny.bert()
-    assert list_sites(model) == ["embeddings", "layer:0", "layer:1", "layer:2", "layer:3", "pooler"]
-    assert find_site(model, "layer:-1") == find_site(model, "layer:3")
-    assert find_site(model, "layer:-4") == find_site(model, "layer:0")
-
-
-@pytest.mark.parametrize("name", ["layer:4", "layer:-5", "layer:", "layer:x", "layer:1.5", "head", "", "stage:1"])
-def test_an_unknown_site_lists_those_that_exist(name):
-    with pytest.raises(ValueError, match=r"no mix_site .*Available: embeddings, layer:0, .*layer:3, pooler"):
-        find_site(tiny.bert(), name)
-
-
-def test_a_model_without_pooler_has_no_pooler_site():
-    assert "pooler" not in list_sites(models()["distilbert"])
-
-
-def test_an_unsupported_architecture_says_what_is_supported():
-    model = GPT2ForSequenceClassification(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=1, num_labels=2))
-    with pytest.raises(ValueError, match=r"'gpt2'\) is not supported; supported model types: bert"):
-        list_sites(model)

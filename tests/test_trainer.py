@@ -8,6 +8,9 @@ from transformers import AutoModelForSequenceClassification, Trainer
 
 import logitmix_nlp.trainer as trainer_module
 from logitmix_nlp.functional import MixPlan, logitmix_parts, sample_plan
+from logitmix_nlp.site_mixer import SiteMixer
+from logitmix_nlp.site_probe import probe
+from logitmix_nlp.sites import find_sites
 
 BALANCED = {"mix_weight": 0.7, "cls_weight": 1.3, "sim_weight": 0.4}
 
@@ -48,10 +51,10 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
     batch = tiny.collate(data)
     targets = batch.pop("labels")
     plan = neighbours(4)
-    mixer = trainer_module.SiteMixer(model, "layer:1")
+    mixer = SiteMixer(model)
     with mixer.installed():
-        mixer.activate(plan, keep_clean=True)
-        logits = model(**trainer_module.duplicate_rows(batch, 4, plan)).logits
+        probe(mixer, model, batch, 4, find_sites(model, "layer:1"), needs_similarity=True)
+        logits = model(**mixer.activate(batch, plan, *find_sites(model, "layer:1"), keep_clean=True)).logits
     parts = logitmix_parts(logits[:4], logits[4:], targets, plan, **BALANCED, sim_norm="l2")
     sum(parts.values()).backward()
     recorder = tiny.GradientRecorder()

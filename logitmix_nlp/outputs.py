@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a classifier returns."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["LOAD_A_CLASSIFIER", "logits_of"]
+
+LOAD_A_CLASSIFIER = (
+    "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
+)
+
+
+def logits_of(outputs: Any, model: nn.Module) -> torch.Tensor:
+    """Logits out of a model's outputs, which may be a `ModelOutput` or a tuple (with the loss before the logits).
+
+    Args:
+        outputs (`ModelOutput` or `tuple`): What the model returned.
+        model (`nn.Module`): The model, for the message.
+
+    Returns:
+        `torch.Tensor` of shape `(batch, num_labels)`: The logits.
+
+    Raises:
+        ValueError: If there is no such tensor; the message says how to load a classifier.
+    """
+    if isinstance(outputs, dict):
+        logits = outputs.get("logits")
+    else:
+        logits = next((output for output in outputs if isinstance(output, torch.Tensor) and output.dim()), None)
+    if logits is None or logits.dim() != 2:
+        found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
+        raise ValueError(
+            f"{type(model).__name__} returned {found}, not (batch, num_labels) of a classification head: "
+            f"{LOAD_A_CLASSIFIER}"
+        )
+    return logits

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model inputs by rows: which tensors have a row per example, and what a mixed row brings along."""
+
+from typing import Any
+
+import torch
+
+from logitmix_nlp.functional.mixing import MixPlan, union_mask
+
+__all__ = ["has_rows", "join_rows", "mixed_inputs", "take_rows"]
+
+
+def has_rows(value: Any, rows: int) -> bool:
+    """Whether `value` is a tensor with one row per example."""
+    return isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == rows
+
+
+def take_rows(inputs: dict[str, Any], rows: int, index: torch.Tensor) -> dict[str, Any]:
+    """Inputs of the examples `index` out of `rows`; whatever is not by rows is passed on."""
+    return {name: value[index] if has_rows(value, rows) else value for name, value in inputs.items()}
+
+
+def join_rows(first: dict[str, Any], second: dict[str, Any], rows: int) -> dict[str, Any]:
+    """Inputs of `2 * rows` examples; whatever is not by rows is taken from `first`."""
+    joined = dict(first)
+    for name, value in first.items():
+        if has_rows(value, rows):
+            joined[name] = torch.cat([value, second[name]])
+    return joined
+
+
+def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: torch.Tensor | None) -> dict[str, Any]:
+    """What the model is told about mixed rows: the union of masks, and token ids wherever one of the two has a token.
+
+    Heads that pool the last real token (GPT-2, Llama, Qwen, …) find it by the ids. All other inputs, such as token
+    types and positions, are the row's own.
+
+    Args:
+        inputs (`dict[str, Any]`): Keyword arguments of the model for the unmixed rows; not written to.
+        plan (`MixPlan`): Pairs of the rows.
+        main_input (`str`): Name of the model's main input.
+        mixed (`torch.Tensor`, *optional*): The mixed main input, if it is mixed there.
+
+    Returns:
+        `dict[str, Any]`: A new dict of the same names.
+    """
+    second = dict(inputs)
+    mask = inputs.get("attention_mask")
+    if mask is not None:
+        second["attention_mask"] = union_mask(mask, plan)
+    if mixed is not None:
+        second[main_input] = mixed
+    elif mask is not None and main_input == "input_ids" and mask.shape == inputs[main_input].shape:
+        ids = inputs[main_input]
+        second[main_input] = torch.where(mask.bool(), ids, ids[plan.index])
+    return second
