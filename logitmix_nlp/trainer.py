@@ -9,6 +9,7 @@ from transformers import Trainer
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers.utils import logging
 
+from logitmix_nlp.checkpoints import last_complete_checkpoint
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_smoothing
 from logitmix_nlp.functional.losses import infer_problem_type, logitmix_parts, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, sample_plan
@@ -84,6 +85,17 @@ class LogitMixTrainer(Trainer):
             self._sites = find_sites(model, self.args.mix_site)
 
     # ---- Training ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as the base class does; `resume_from_checkpoint=True` skips checkpoints that are half-written."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(
+                    f"resume_from_checkpoint=True, but {self.args.output_dir} has no complete checkpoint: "
+                    "start without it."
+                )
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stock loop with the hooks of the site on the model, and none of them behind it."""

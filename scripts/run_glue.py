@@ -11,7 +11,6 @@ dataset (`--dataset_name`) or from your files (`--train_file --validation_file -
 """
 
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from glue_runs.arguments import DataArguments, ModelArguments
 from glue_runs.command_line import parse_flags
@@ -38,6 +37,7 @@ from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -78,30 +78,20 @@ def set_up_logging(args: LogitMixTrainingArguments) -> None:
     transformers.utils.logging.set_verbosity(level)
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint was saved to its end: the trainer's state is what is written last."""
-    try:
-        return isinstance(json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        return False
-
-
 def find_checkpoint(args: LogitMixTrainingArguments) -> str | None:
     """The checkpoint to go on from: the one asked for, else the last complete one in the output folder, if any."""
     asked, output_dir = args.resume_from_checkpoint, Path(args.output_dir)
     if asked is not None and asked.lower() != "true":
-        if not is_complete(Path(asked)):
-            raise FileNotFoundError(f"--resume_from_checkpoint {asked}: no folder with a whole {TRAINER_STATE_NAME}.")
+        if not is_complete_checkpoint(asked):
+            raise FileNotFoundError(f"--resume_from_checkpoint {asked}: no folder with a complete checkpoint.")
         return asked
-    folders = [path for path in output_dir.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    for folder in sorted(folders, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True):
-        if is_complete(folder):
-            logger.info("Resuming from %s; to start anew, choose another --output_dir.", folder)
-            return str(folder)
-        logger.warning("%s is incomplete and not used.", folder)
+    checkpoint = last_complete_checkpoint(output_dir)
+    if checkpoint is not None:
+        logger.info("Resuming from %s; to start anew, choose another --output_dir.", checkpoint)
+        return checkpoint
     if asked is not None:
         raise ValueError(f"--resume_from_checkpoint true: {output_dir} has no complete checkpoint.")
-    if output_dir.is_dir() and any(output_dir.iterdir()):
+    if output_dir.is_dir() and any(not path.name.startswith(PREFIX_CHECKPOINT_DIR) for path in output_dir.iterdir()):
         raise ValueError(
             f"--output_dir {output_dir} is not empty and has no complete checkpoint to resume from; "
             "choose another folder, empty it, or give --resume_from_checkpoint PATH."

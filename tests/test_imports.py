@@ -16,6 +16,7 @@ ALLOWED = {
     "logitmix_nlp.functional": ("logitmix_nlp.functional",),
     "logitmix_nlp.methods": (),
     "logitmix_nlp.rng": (),
+    "logitmix_nlp.checkpoints": (),
     "logitmix_nlp.outputs": (),
     "logitmix_nlp.rows": ("logitmix_nlp.functional",),
     "logitmix_nlp.tensor_trees": (),
@@ -38,6 +39,7 @@ ALLOWED = {
     "logitmix_nlp.plots": ("logitmix_nlp.functional",),
     "logitmix_nlp.training_args": ("logitmix_nlp.functional", "logitmix_nlp.methods"),
     "logitmix_nlp.trainer": (
+        "logitmix_nlp.checkpoints",
         "logitmix_nlp.functional",
         "logitmix_nlp.methods",
         "logitmix_nlp.outputs",

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp.checkpoints import last_complete_checkpoint
 from logitmix_nlp.functional import sample_plan
 from logitmix_nlp.rng import step_generator
 
@@ -112,3 +113,31 @@ def test_two_processes_learn_what_one_does(tmp_path, method):
     for step in range(2):
         expected, found = (load_file(tmp_path / name / f"gradients-{step}.safetensors") for name in ("one", "two"))
         assert tiny.largest_gap(expected, found) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"), [pytest.param(1, 0, id="1-kill"), pytest.param(10, 1, id="10-kills", marks=pytest.mark.slow)]
+)
+def test_killed_runs_end_with_bitwise_the_same_weights(tmp_path, kills, seed):
+    """SIGKILL while a checkpoint is written, in three places, and at random moments; then the same command again."""
+    worker = Path(__file__).with_name("kill_worker.py")
+    command = [sys.executable, str(worker), str(tmp_path), str(kills), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["equal"] == report["killed"] == kills + 3
+    assert report["resumed"] >= 3  # at least those that died while saving step 3 had a checkpoint to go on from
+
+
+def test_a_half_written_checkpoint_is_skipped(tmp_path):
+    run = tiny.trainer(tmp_path, tiny.rows(12), save_strategy="steps", save_steps=1)
+    run.train()
+    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text('{"global_step": 3, ')
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    again = tiny.trainer(tmp_path, tiny.rows(12))
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 3
+    for number in (1, 2, 3):
+        (tmp_path / f"checkpoint-{number}" / "trainer_state.json").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match="no complete checkpoint: start without it"):
+        again.train(resume_from_checkpoint=True)

@@ -83,13 +83,13 @@ def arguments(output_dir, **overrides) -> LogitMixTrainingArguments:
 
 
 def trainer(output_dir, data, model=None, trainer_class=LogitMixTrainer, **overrides) -> LogitMixTrainer:
-    """Trainer on `data` with [`arguments`]; `callbacks` and `eval_dataset` may be given too."""
-    extras = {name: overrides.pop(name) for name in ("callbacks", "eval_dataset") if name in overrides}
+    """Trainer on `data` with [`arguments`]; `callbacks`, `eval_dataset` and `data_collator` may be given too."""
+    names = ("callbacks", "eval_dataset", "data_collator")
+    extras = {"data_collator": collate} | {name: overrides.pop(name) for name in names if name in overrides}
     return trainer_class(
         bert() if model is None else model,
         arguments(output_dir, **overrides),
         train_dataset=data,
-        data_collator=collate,
         **extras,
     )
 

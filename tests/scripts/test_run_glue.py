@@ -188,7 +188,7 @@ def test_broken_input_is_one_line_and_exit_code_two(call, glue, tmp_path, capfd)
         (["--task_name", "cola", "--data_dir", glue, "--do_train", "--resume_from_checkpoint", "true"], "no complete"),
         (
             ["--task_name", "cola", "--data_dir", glue, "--do_train", "--resume_from_checkpoint", "x"],
-            "no folder with a whole",
+            "no folder with a complete checkpoint",
         ),
     ]
     for flags, message in cases:
