@@ -28,6 +28,12 @@ def guess_text_columns(split: Dataset, label_column: str, origin: str) -> tuple[
         logger.warning(
             "%s has the text columns %s; the first two are used. Choose with --text_column_names.", origin, list(texts)
         )
+    for name in texts[:2]:
+        values = split[name]
+        if len(values) > 2 and len(set(values)) == len(values) and not any(" " in value for value in values if value):
+            logger.warning(
+                "%s: column %r looks like ids and is used as text. Choose with --text_column_names.", origin, name
+            )
     return texts[:2]
 
 

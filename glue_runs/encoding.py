@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the labels found in the user's data to class ids or scores; no label is guessed, none is dropped."""
 
+import logging
 import math
 from collections.abc import Mapping
 
@@ -9,6 +10,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Value
 from glue_runs.tsv import MISSING_LABEL
 
 __all__ = ["encode_labels"]
+
+logger = logging.getLogger(__name__)
 
 
 def encode_labels(
@@ -34,6 +37,13 @@ def encode_labels(
     if any(isinstance(value, float) for value in labelled.get("train", next(iter(labelled.values()), []))):
         names, missing, feature = None, float(MISSING_LABEL), Value("float32")
         encoded = {name: _scores(values, origins[name]) for name, values in labelled.items()}
+        distinct = {score for scores in encoded.values() for score in scores}
+        if len(distinct) <= 10 and all(score == int(score) for score in distinct):
+            logger.warning(
+                "Column %r holds the floats %s: taken as scores of a regression. For classes write them as integers.",
+                column,
+                sorted(distinct),
+            )
     else:
         names = _class_names(data, column, labelled)
         if "train" in labelled and len(names) < 2:

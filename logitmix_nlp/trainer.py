@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Trainer: wiring only. Arithmetic lives in `functional`, choices in `training_args`, mixing in `sites`."""
 
+import os
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from logitmix_nlp.sites import Site, find_sites
 from logitmix_nlp.term_log import TermLog
 from logitmix_nlp.training_args import LogitMixTrainingArguments
 
-__all__ = ["LogitMixTrainer"]
+__all__ = ["LogitMixTrainer", "LogitMixTrainingArguments"]
 
 logger = logging.get_logger(__name__)
 
@@ -63,6 +64,11 @@ class LogitMixTrainer(Trainer):
                 "partners. Start one process per GPU: torchrun --nproc_per_node=gpu your_script.py, or make one "
                 "GPU visible with CUDA_VISIBLE_DEVICES=0."
             )
+        if args.world_size == 1 and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
+            raise ValueError(
+                f"torchrun started {os.environ['WORLD_SIZE']} processes, but each would train alone: without GPUs add "
+                "--use_cpu (use_cpu=True) or --ddp_backend gloo."
+            )
         super().__init__(model, args, *rest, **kwargs)
         if self.compute_loss_func is not None:
             raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
@@ -74,9 +80,19 @@ class LogitMixTrainer(Trainer):
         self._term_log = TermLog()
         self._check_setup()
 
+    @property
+    def num_labels(self) -> int:
+        """Number of outputs of the model."""
+        return self.accelerator.unwrap_model(self.model).config.num_labels
+
     def _check_setup(self) -> None:
         self.args.check_mixing()
         model = self.accelerator.unwrap_model(self.model)
+        if getattr(model, "config", None) is None:
+            raise TypeError(
+                f"{type(model).__name__} has no config: LogitMixTrainer needs a Transformers classifier; "
+                "logitmix_nlp.functional works in any training loop."
+            )
         if type(model).__name__ in MODEL_MAPPING_NAMES.values():
             raise ValueError(f"{type(model).__name__} has no classification head: {LOAD_A_CLASSIFIER}")
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
@@ -117,7 +133,7 @@ class LogitMixTrainer(Trainer):
                     f"A training batch has no 'labels', only {', '.join(batch)}: name the label column 'label' or "
                     "'labels', or set remove_unused_columns=False."
                 )
-            check_label_values(batch["labels"], self.accelerator.unwrap_model(self.model).config.num_labels)
+            check_label_values(batch["labels"], self.num_labels)
         rows = torch.tensor([sum(len(batch["labels"]) for batch in batches)], device=device)
         self._window_rows = self.accelerator.gather(rows).sum().clamp(min=1)
         self._micro_step = 0
@@ -152,13 +168,16 @@ class LogitMixTrainer(Trainer):
             `torch.Tensor` or `tuple`: Scalar loss, scaled in training so that the base class arrives at the mean over
             the rows of the optimizer step.
         """
-        if not model.training:
-            outputs = model(**inputs)
-            logits, labels = logits_of(outputs, model), inputs["labels"]
-            loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
-            return (loss, outputs) if return_outputs else loss
         inputs = dict(inputs)
         labels = inputs.pop("labels")
+        if not model.training:
+            check_label_values(labels, self.num_labels)
+            outputs = model(**inputs)
+            logits = logits_of(outputs, model)
+            loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
+            if not isinstance(outputs, dict):
+                outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
+            return (loss, outputs) if return_outputs else loss
         plan, site, weights = self._draw(len(labels), labels.device)
         outputs, clean_logits, mixed_logits = self._forward(model, inputs, plan, site, weights)
         parts = logitmix_parts(
@@ -179,13 +198,26 @@ class LogitMixTrainer(Trainer):
         loss = sum(parts.values()) * self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
 
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple:
+        """Predict as the base class does; class indices that are all -1, as in GLUE's test sets, are no labels."""
+        labels = inputs.get("labels")
+        if labels is not None and not labels.is_floating_point() and bool((labels == -1).all()):
+            inputs = {name: value for name, value in inputs.items() if name != "labels"}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
     def _draw(self, rows: int, device: torch.device) -> tuple[MixPlan | None, Site | None, LossWeights]:
         """Decide what this batch does; all processes agree on the site and the weights, each has its own plan."""
         args, counters = self.args, (self.args.seed, self.state.global_step, self._micro_step)
         if not args.loss_weights.needs_mixed:
             return None, None, args.loss_weights
         mix_draw, warmup_draw, site_draw = torch.rand(3, generator=step_generator(*counters)).tolist()
-        progress = self.state.global_step / self.state.max_steps
+        progress = self.state.global_step / max(self.state.max_steps, 1)
         weights = step_weights(
             args.loss_weights,
             mix_prob=args.mix_prob,

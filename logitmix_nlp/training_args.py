@@ -2,6 +2,7 @@
 """Every choice of a run, as fields of a dataclass and flags of a script."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import TrainingArguments
 
@@ -12,18 +13,21 @@ from logitmix_nlp.methods import MIX_METHODS, LossWeights, get_method, warmup_pr
 __all__ = ["LogitMixTrainingArguments"]
 
 PRESET_FIELDS = ("mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "mix_prob")
+LOWER_IS_BETTER = ("ece", "oe", "nll")
 
 
 @dataclass
 class LogitMixTrainingArguments(TrainingArguments):
     """Stock `TrainingArguments` plus the choices of LogitMix (Bang et al., IJCAI 2022) and its relatives.
 
-    `mix_method` names a method; its settings fill every field below it that is left unset, and only those. All
-    defaults of `TrainingArguments` are unchanged.
+    `mix_method` names a method; its settings fill every field below it that is left unset, and only those. Setting
+    `mix_method` later, as a hyperparameter search does, fills them anew; `dataclasses.replace` takes filled values for
+    set ones. All defaults of `TrainingArguments` are unchanged, but that `ece`, `oe` and `nll` as
+    `metric_for_best_model` are better when lower.
 
     Raises:
         ValueError: On an unknown method, norm or warm-up, α ≤ 0, a probability outside `[0, 1]`, negative or all-zero
-            weights, or a site at which the similarity term is identically zero.
+            weights, weights of mixed terms for `vanilla`, or a site at which the similarity term is identically zero.
     """
 
     mix_method: str = field(
@@ -79,12 +83,30 @@ class LogitMixTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         """Fill unset fields from the method, check them, then let the base class do its part."""
-        method = get_method(self.mix_method)
-        for name in PRESET_FIELDS:
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(method, name))
+        unset = [name for name in PRESET_FIELDS if getattr(self, name) is None]
+        self._fill(unset)
         self.check_mixing()
+        if self.greater_is_better is None and str(self.metric_for_best_model).split("_")[-1] in LOWER_IS_BETTER:
+            self.greater_is_better = False
         super().__post_init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep what the method filled in step with the method when a hyperparameter search sets either."""
+        super().__setattr__(name, value)
+        filled = self.__dict__.get("_filled")
+        if filled is None:
+            return
+        if name == "mix_method":
+            self._fill(filled)
+        elif name in filled:
+            filled.remove(name)
+
+    def _fill(self, names: list[str]) -> None:
+        self.__dict__.pop("_filled", None)
+        method = get_method(self.mix_method)
+        for name in names:
+            setattr(self, name, getattr(method, name))
+        self.__dict__["_filled"] = list(names)
 
     @property
     def loss_weights(self) -> LossWeights:
@@ -105,7 +127,13 @@ class LogitMixTrainingArguments(TrainingArguments):
         Raises:
             ValueError: See the class.
         """
+        get_method(self.mix_method)
         check_weights(**self.loss_weights.as_dict())
+        if self.mix_method == "vanilla" and self.loss_weights.needs_mixed:
+            raise ValueError(
+                f"mix_method='vanilla' does not mix, but mix_weight={self.mix_weight} and "
+                f"sim_weight={self.sim_weight}: set both to 0, or choose mix_method='logitmix'."
+            )
         warmup_probability(self.mix_warmup, 0.0)
         if not 0.0 < self.mix_alpha < float("inf"):
             raise ValueError(f"mix_alpha must be a finite number above 0, got {self.mix_alpha}.")

@@ -26,7 +26,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from glue_runs.arguments import DataArguments, ModelArguments
 from glue_runs.command_line import parse_flags
@@ -34,10 +33,10 @@ from glue_runs.data import load_data, needed_splits
 from glue_runs.labels import DataDescription, resolve_labels
 from glue_runs.metrics import make_compute_metrics, predicted
 from glue_runs.preprocessing import model_inputs, select_rows
+from glue_runs.record import RunState, find_run, run_record, write_record
 from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
-from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Job:
     rows: datasets.DatasetDict
     inputs: datasets.DatasetDict
     trainer: LogitMixTrainer
-    checkpoint: str | None
+    state: RunState
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[ModelArguments, DataArguments, LogitMixTrainingArguments]:
@@ -63,6 +62,8 @@ def parse_arguments(argv: Sequence[str]) -> tuple[ModelArguments, DataArguments,
     model_args, data_args, args = parse_flags(ARGUMENTS, argv, usage=USAGE)
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("nothing to do; give at least one of --do_train, --do_eval, --do_predict.")
+    if args.output_dir == "trainer_output":  # what the base class makes of no --output_dir at all
+        raise ValueError("--output_dir is missing; give the folder that the results go to.")
     return model_args, data_args, args
 
 
@@ -78,25 +79,17 @@ def set_up_logging(args: LogitMixTrainingArguments) -> None:
     transformers.utils.logging.set_verbosity(level)
 
 
-def find_checkpoint(args: LogitMixTrainingArguments) -> str | None:
-    """The checkpoint to go on from: the one asked for, else the last complete one in the output folder, if any."""
-    asked, output_dir = args.resume_from_checkpoint, Path(args.output_dir)
-    if asked is not None and asked.lower() != "true":
-        if not is_complete_checkpoint(asked):
-            raise FileNotFoundError(f"--resume_from_checkpoint {asked}: no folder with a complete checkpoint.")
-        return asked
-    checkpoint = last_complete_checkpoint(output_dir)
-    if checkpoint is not None:
-        logger.info("Resuming from %s; to start anew, choose another --output_dir.", checkpoint)
-        return checkpoint
-    if asked is not None:
-        raise ValueError(f"--resume_from_checkpoint true: {output_dir} has no complete checkpoint.")
-    if output_dir.is_dir() and any(not path.name.startswith(PREFIX_CHECKPOINT_DIR) for path in output_dir.iterdir()):
-        raise ValueError(
-            f"--output_dir {output_dir} is not empty and has no complete checkpoint to resume from; "
-            "choose another folder, empty it, or give --resume_from_checkpoint PATH."
-        )
-    return None
+def find_state(model_args: ModelArguments, data_args: DataArguments, args: LogitMixTrainingArguments) -> RunState:
+    """Find out where the run of the output folder stands, and leave its record there if it starts now."""
+    record = run_record(model_args, data_args, args)
+    state = find_run(args.output_dir, record, args.resume_from_checkpoint)
+    if state.finished:
+        logger.info("%s holds the finished run; its model is used. To train anew, choose another.", args.output_dir)
+    elif state.checkpoint is not None:
+        logger.info("Resuming from %s; to start anew, choose another --output_dir.", state.checkpoint)
+    if args.should_save and not state.finished:
+        write_record(args.output_dir, record)
+    return state
 
 
 def load_model(
@@ -128,11 +121,14 @@ def prepare(argv: Sequence[str]) -> Job:
     model_args, data_args, args = parse_arguments(argv)
     set_up_logging(args)
     set_seed(args.seed)
-    checkpoint = find_checkpoint(args) if args.do_train else None
     splits = needed_splits(data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
     with args.main_process_first(desc="loading data"):
+        state = find_state(model_args, data_args, args) if args.do_train else RunState()
         data, description = load_data(data_args, splits, cache_dir=model_args.cache_dir, token=model_args.token)
+    if state.finished:
+        model_args = ModelArguments(model_name_or_path=args.output_dir, trust_remote_code=model_args.trust_remote_code)
     model, tokenizer, description = load_model(model_args, description)
+    logger.info("Texts: %s. Labels: %s.", ", ".join(description.text_columns), description.label_names or "scores")
     with args.main_process_first(desc="tokenizing"):
         rows = select_rows(data, splits, description, data_args)
         inputs = model_inputs(rows, tokenizer, description, data_args)
@@ -147,7 +143,7 @@ def prepare(argv: Sequence[str]) -> Job:
             description.metrics, description.is_regression, data_args.n_bins, description.positive_label
         ),
     )
-    return Job(args, data_args, description, rows, inputs, trainer, checkpoint)
+    return Job(args, data_args, description, rows, inputs, trainer, state)
 
 
 def report(trainer: LogitMixTrainer, prefix: str, metrics: dict[str, float], rows: int) -> None:
@@ -159,7 +155,7 @@ def report(trainer: LogitMixTrainer, prefix: str, metrics: dict[str, float], row
 
 def train(job: Job) -> None:
     """Fine-tune, then save model, metrics and state."""
-    result = job.trainer.train(resume_from_checkpoint=job.checkpoint)
+    result = job.trainer.train(resume_from_checkpoint=job.state.checkpoint)
     job.trainer.save_model()
     report(job.trainer, "train", result.metrics, len(job.inputs["train"]))
     job.trainer.save_state()
@@ -199,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.debug("Where the error came from:", exc_info=True)
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    if job.args.do_train:
+    if job.args.do_train and not job.state.finished:
         train(job)
     if job.args.do_eval:
         evaluate(job)

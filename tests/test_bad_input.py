@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever cannot work says what was given, what is allowed and what to do, before anything is trained or lost."""
 
+import dataclasses
+import json
+import pickle
+
 import pytest
 import tiny
 import torch
@@ -36,6 +40,39 @@ def test_a_preset_fills_only_what_was_left_unset(tmp_path):
     assert (args.mix_alpha, args.mix_prob, args.mix_site) == (3.0, 1.0, "layer:2")
     paper = tiny.arguments(tmp_path)
     assert (paper.mix_method, paper.mix_weight, paper.cls_weight, paper.sim_weight) == ("logitmix", 1.0, 1.0, 1.0)
+
+
+def test_a_method_set_later_fills_anew_what_it_had_filled(tmp_path):
+    args = tiny.arguments(tmp_path, mix_alpha=0.4)
+    args.mix_method = "mixup"
+    assert (args.mix_weight, args.cls_weight, args.sim_weight, args.mix_alpha) == (1.0, 0.0, 0.0, 0.4)
+    args.sim_weight = 0.5
+    args.mix_method = "logitmix"
+    assert (args.mix_weight, args.cls_weight, args.sim_weight, args.mix_alpha) == (1.0, 1.0, 0.5, 0.4)
+    with pytest.raises(ValueError, match="Unknown mix_method 'foo'"):
+        args.mix_method = "foo"
+    with pytest.raises(ValueError, match="mix_method='vanilla' does not mix"):
+        dataclasses.replace(tiny.arguments(tmp_path), mix_method="vanilla")
+
+
+def test_arguments_survive_pickling_and_a_round_trip_through_json(tmp_path):
+    args = tiny.arguments(tmp_path, mix_method="mixup", mix_alpha=0.4)
+    again = pickle.loads(pickle.dumps(args))
+    assert again.loss_weights == args.loss_weights
+    again.mix_method = "logitmix"
+    assert (again.sim_weight, again.mix_alpha) == (1.0, 0.4)
+    assert json.loads(args.to_json_string())["mix_weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"), [("ece", False), ("eval_oe", False), ("nll", False), ("accuracy", True), ("loss", False)]
+)
+def test_calibration_errors_are_better_when_lower(tmp_path, metric, greater):
+    args = tiny.arguments(
+        tmp_path, metric_for_best_model=metric, load_best_model_at_end=True, eval_strategy="steps", eval_steps=1,
+        save_strategy="steps", save_steps=1,
+    )  # fmt: skip
+    assert args.greater_is_better is greater
 
 
 def test_the_pooler_is_a_site_for_mixup(tmp_path):
@@ -95,6 +132,42 @@ def test_a_model_with_another_head_is_told_which_to_load(tmp_path, model_class, 
     model = model_class(tiny.bert().config)
     with pytest.raises(ValueError, match=r"AutoModelForSequenceClassification"):
         tiny.trainer(tmp_path, tiny.rows(4), model, mix_method=method).train()
+
+
+def test_labels_of_an_evaluation_are_checked_too(tmp_path):
+    run = tiny.trainer(tmp_path, tiny.rows(4), mix_method="vanilla")
+    with pytest.raises(ValueError, match=r"must be in \[0, 3\), got 7 in row 1"):
+        run.evaluate([tiny.rows(4)[0], {**tiny.rows(4)[1], "labels": 7}])
+
+
+def test_test_sets_without_labels_are_predicted(tmp_path):
+    run = tiny.trainer(tmp_path, tiny.rows(4))
+    output = run.predict([{**row, "labels": -1} for row in tiny.rows(6)])
+    assert output.predictions.shape == (6, 3)
+    assert "test_loss" not in output.metrics
+
+
+def test_models_that_return_tuples_train_and_evaluate(tmp_path):
+    data = tiny.rows(6)
+    expected = tiny.trainer(tmp_path, data).predict(data)
+    run = tiny.trainer(tmp_path, data, tiny.bert(return_dict=False), num_train_epochs=0)
+    found = run.predict(data)
+    assert found.metrics["test_loss"] == pytest.approx(expected.metrics["test_loss"], abs=1e-6)
+    assert abs(found.predictions - expected.predictions).max() < 1e-5
+    tiny.trainer(tmp_path, data, tiny.bert(return_dict=False), mix_site="layer:1").train()
+
+
+def test_a_model_without_config_is_told_what_is_needed(tmp_path):
+    with pytest.raises((TypeError, AttributeError), match="config"):
+        tiny.trainer(tmp_path, tiny.rows(4), torch.nn.Linear(2, 2), mix_method="vanilla")
+
+
+def test_separate_processes_under_torchrun_are_refused(tmp_path, monkeypatch):
+    args = tiny.arguments(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="each would train alone"):
+        LogitMixTrainer(tiny.bert(), args)
 
 
 def test_data_parallel_is_refused(tmp_path):

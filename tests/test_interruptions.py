@@ -87,9 +87,9 @@ def test_streams_depend_on_each_counter_and_on_nothing_else():
     assert [draw(*counters) for counters in streams] == [draw(*counters) for counters in streams]
 
 
-def launch(processes: int, output: Path, *arguments: str) -> dict:
+def launch(processes: int, output: Path, *arguments: str, name: str = "ddp_worker.py") -> dict:
     """Run the worker on so many gloo processes; return what rank 0 wrote."""
-    worker = str(Path(__file__).with_name("ddp_worker.py"))
+    worker = str(Path(__file__).with_name(name))
     command = [sys.executable, worker, str(output), *arguments]
     if processes > 1:
         run = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
@@ -113,6 +113,12 @@ def test_two_processes_learn_what_one_does(tmp_path, method):
     for step in range(2):
         expected, found = (load_file(tmp_path / name / f"gradients-{step}.safetensors") for name in ("one", "two"))
         assert tiny.largest_gap(expected, found) < 1e-5
+
+
+def test_sharded_parameters_mix_too(tmp_path):
+    report = launch(2, tmp_path / "out", name="fsdp_worker.py")
+    assert report["world_size"] == 2
+    assert report["gap"] < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ __all__ = [
     "overconfidence_error",
 ]
 
+ROUNDING = 0.05  # how far the sum of a row of probabilities, rounded to two decimals, say, may be off 1
+
 
 class ConfidenceBins(NamedTuple):
     """Rows counted by confidence, the probability of the predicted class, in `M` equal bins `(a, b]` of `[0, 1]`.
@@ -153,14 +155,22 @@ def _are_logits(scores: torch.Tensor, from_logits: bool | None) -> bool:
         return True
     tolerance = max(1e-4, 2 * torch.finfo(scores.dtype).eps)
     low, high = scores.aminmax()
-    sums = scores.double().sum(-1)
-    probabilities = low >= 0 and high <= 1 + tolerance and ((sums - 1).abs() <= tolerance).all()
-    if from_logits is False and not probabilities:
+    if low >= 0 and high <= 1 + tolerance:
+        off = (scores.double().sum(-1) - 1).abs().max()
+        if off <= (tolerance if from_logits is None else ROUNDING):
+            return False
+        if from_logits is None and off <= ROUNDING:
+            raise ValueError(
+                f"The rows look like probabilities, but their sums are off 1 by up to {off:.2g}: say "
+                "from_logits=False if they are rounded probabilities, from_logits=True if they are logits."
+            )
+    if from_logits is False:
+        sums = scores.double().sum(-1)
         raise ValueError(
             f"from_logits=False, but the rows are no probabilities: entries lie in [{low:.4g}, {high:.4g}], "
             f"row sums in [{sums.min():.4g}, {sums.max():.4g}]. Pass softmax outputs, or logits with from_logits=True."
         )
-    return not probabilities
+    return True
 
 
 def _checked(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -88,8 +88,11 @@ def mix(x: torch.Tensor, plan: MixPlan) -> torch.Tensor:
     """
     if not x.is_floating_point():
         raise TypeError(f"mix needs a floating point tensor, got {x.dtype}: mix embeddings, not ids or class indices.")
-    if x.shape[:1] != plan.index.shape:
-        raise ValueError(f"x has shape {tuple(x.shape)} but the plan is for {len(plan.index)} rows.")
+    if not x.shape[:1] == plan.index.shape == plan.lam.shape:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}, but the plan is for {len(plan.index)} rows and has lam of shape "
+            f"{tuple(plan.lam.shape)}: all three must agree on the number of rows."
+        )
     lam = plan.lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
     return torch.lerp(x[plan.index], x, lam)
 

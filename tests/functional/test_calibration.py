@@ -130,6 +130,15 @@ def test_what_the_scores_are_can_be_said():
         overconfidence_error(torch.tensor([[0.9, 0.1], [0.3, 0.8]]), labels, from_logits=False)
 
 
+def test_rounded_probabilities_are_not_taken_for_logits():
+    logits, labels = torch.randn(500, 10), torch.randint(10, (500,))
+    rounded = (logits.softmax(-1) * 1000).round() / 1000
+    with pytest.raises(ValueError, match="look like probabilities, but their sums are off 1 by up to 0.00"):
+        expected_calibration_error(rounded, labels)
+    exact = expected_calibration_error(logits, labels).item()
+    assert expected_calibration_error(rounded, labels, from_logits=False).item() == pytest.approx(exact, abs=0.02)
+
+
 def test_bins_of_shards_add_up_to_the_whole():
     logits, labels = torch.randn(1000, 4), torch.randint(4, (1000,))
     whole = confidence_bins(logits, labels)

@@ -38,6 +38,8 @@ def test_mix_refuses_ids_and_other_batch_sizes():
         mix(torch.tensor([1, 2, 3]), plan([0.5] * 3))
     with pytest.raises(ValueError, match="3 rows"):
         mix(torch.randn(4, 2), plan([0.5] * 3))
+    with pytest.raises(ValueError, match=r"lam of shape \(1,\)"):
+        mix(torch.randn(3, 2), plan([0.5]))
 
 
 def test_sample_plan_draws_a_permutation_and_one_share_per_batch():

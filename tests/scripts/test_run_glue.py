@@ -124,6 +124,8 @@ def test_interrupted_run_goes_on_from_its_last_complete_checkpoint(call, glue, t
     flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--save_steps", 1, "--log_level", "info"]
     _, whole = call(*flags, output_dir=tmp_path / "whole")
     broken = tmp_path / "broken"
+    broken.mkdir()
+    shutil.copy(whole / "run.json", broken)
     for step in (1, 2, 3, 4):
         shutil.copytree(whole / f"checkpoint-{step}", broken / f"checkpoint-{step}")
     (broken / "checkpoint-3" / "trainer_state.json").unlink()
@@ -135,6 +137,24 @@ def test_interrupted_run_goes_on_from_its_last_complete_checkpoint(call, glue, t
     assert f"Resuming from {broken / 'checkpoint-2'}" in caplog.text
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, broken))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_folder_is_only_continued_by_its_own_run(call, glue, capsys):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--save_steps", 1]
+    assert call(*flags, "--mix_method", "logitmix")[0] == 0
+    code, out = call(*flags, "--mix_method", "vanilla", "--seed", 7)
+    assert code == 2
+    error = capsys.readouterr().err
+    assert "holds another run" in error
+    assert "mix_method: 'logitmix' there, 'vanilla' now" in error
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    code, _ = call(*flags, "--mix_method", "logitmix")
+    assert code == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+    code, _ = call(*flags, "--mix_method", "logitmix", "--do_eval")
+    assert code == 0
+    assert {"train_loss", "eval_ece"} <= set(results(out))
+    assert results(out)["train_loss"] > 0
 
 
 def test_resume_from_a_named_checkpoint(call, glue, tmp_path):
@@ -170,7 +190,8 @@ def test_flags_override_the_configuration_file(run_glue, tmp_path, suffix):
 
 
 def test_list_in_a_configuration_file(run_glue, tmp_path):
-    text = "model_name_or_path: m\ntrain_file: x.csv\ndo_train: true\nuse_cpu: true\ntext_column_names: [a, b]\n"
+    lines = ("model_name_or_path: m", "train_file: x.csv", "output_dir: o", "do_train: true", "use_cpu: true")
+    text = "\n".join((*lines, "text_column_names: [a, b]"))
     path = samples.write_text(tmp_path / "c.yml", text)
     assert run_glue.parse_arguments([str(path)])[1].text_column_names == ["a", "b"]
 
@@ -216,7 +237,7 @@ def test_output_folder_in_use_is_not_written_to(call, glue, capsys, tmp_path):
     samples.write_text(tmp_path / "out" / "thesis.txt", "x")
     code, out = call("--task_name", "cola", "--data_dir", glue, "--do_train")
     assert code == 2
-    assert "is not empty and has no complete checkpoint" in capsys.readouterr().err
+    assert "is not empty and holds no run of this script" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
 

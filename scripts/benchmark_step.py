@@ -1,0 +1,194 @@
+#!/usr/bin/env python
+# SPDX-License-Identifier: Apache-2.0
+"""Time a LogitMix step at each site, relative to a plain step of the same model in the same run.
+
+    python scripts/benchmark_step.py --model sentence-transformers/all-MiniLM-L6-v2 --device cpu
+    python scripts/benchmark_step.py --model bert-base --device cuda --dtype bf16 --batch_size 32 --length 128
+
+A step is forward, loss, backward and AdamW. Beside each site stands its arithmetic limit, 1 + the share of the layers
+behind it. Two naive forms are timed, too: three forward passes f(x1), f(x2), f(x_mix), and one pass of all 2B rows
+through all layers.
+Variants take turns in every round, so that a machine that slows down slows all of them; medians are printed.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
+
+from logitmix_nlp.functional import logitmix_parts, sample_plan, supervised_loss
+from logitmix_nlp.rows import join_rows, mixed_inputs, take_rows
+from logitmix_nlp.site_mixer import SiteMixer
+from logitmix_nlp.site_probe import probe
+from logitmix_nlp.sites import find_sites, list_sites
+
+WEIGHTS = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="bert-base", help="Folder or Hub name, or bert-base for random weights.")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, …")
+    parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"], help="bf16 runs under autocast.")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--length", type=int, default=128, help="Tokens per row, without padding.")
+    parser.add_argument("--rounds", type=int, default=15, help="Timed rounds after two for warm-up.")
+    parser.add_argument("--sites", default=None, help="Comma-separated; all layers and the embeddings if not given.")
+    parser.add_argument("--output", default="runs/benchmark_step", help="Folder for results.json and step_time.png.")
+    return parser.parse_args()
+
+
+def load(options: argparse.Namespace) -> PreTrainedModel:
+    """Load the model in training mode; `bert-base` has random weights."""
+    if options.model == "bert-base":
+        model = AutoModelForSequenceClassification.from_config(BertConfig(num_labels=2))
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2)
+    return model.to(options.device).train()
+
+
+class Steps:
+    """The variants of a training step on one batch."""
+
+    def __init__(self, model: PreTrainedModel, mixer: SiteMixer, options: argparse.Namespace):
+        shape, device = (options.batch_size, options.length), options.device
+        ids = torch.randint(1000, min(model.config.vocab_size, 30000), shape, device=device)
+        self.inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        self.labels = torch.randint(2, shape[:1], device=device)
+        self.model, self.mixer, self.options = model, mixer, options
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+
+    def plain(self) -> torch.Tensor:
+        """Cross-entropy of the clean rows."""
+        return supervised_loss(self.model(**self.inputs).logits, self.labels)
+
+    def logitmix(self, site) -> torch.Tensor:
+        """One forward pass that shares the layers before the site."""
+        plan = self.plan()
+        rows = self.options.batch_size
+        logits = self.model(**self.mixer.activate(self.inputs, plan, site, keep_clean=True)).logits
+        return self.loss(logits[:rows], logits[rows:], plan)
+
+    def three_passes(self, site) -> torch.Tensor:
+        """f(x1), f(x2) and f(x_mix) one after the other."""
+        plan = self.plan()
+        first = self.model(**self.inputs).logits
+        second = self.model(**take_rows(self.inputs, self.options.batch_size, plan.index)).logits
+        mixed = self.model(**self.mixer.activate(self.inputs, plan, site, keep_clean=False)).logits
+        return self.loss(first, mixed[-self.options.batch_size :], plan) + 0.0 * second.sum()
+
+    def doubled(self) -> torch.Tensor:
+        """All 2B rows through all layers (the arithmetic only; nothing is mixed)."""
+        plan, rows = self.plan(), self.options.batch_size
+        logits = self.model(**join_rows(self.inputs, mixed_inputs(self.inputs, plan, "input_ids", None), rows)).logits
+        return self.loss(logits[:rows], logits[rows:], plan)
+
+    def plan(self):
+        """Draw pairs and shares."""
+        return sample_plan(self.options.batch_size, 3.0, device=self.options.device)
+
+    def loss(self, clean, mixed, plan) -> torch.Tensor:
+        """Sum of the three terms."""
+        return sum(logitmix_parts(clean, mixed, self.labels, plan, **WEIGHTS).values())
+
+    def run(self, variant: Callable[[], torch.Tensor]) -> tuple[float, float]:
+        """Seconds and peak bytes (GPU only) of one whole step."""
+        cuda = self.options.device.startswith("cuda")
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        with torch.autocast(
+            self.options.device.partition(":")[0], torch.bfloat16, enabled=self.options.dtype == "bf16"
+        ):
+            loss = variant()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.mixer.deactivate()
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start, torch.cuda.max_memory_allocated() if cuda else float("nan")
+
+
+def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Median seconds, ratio, limit and peak memory of every variant."""
+    model = load(options)
+    names = options.sites or ",".join(name for name in list_sites(model) if name != "pooler")
+    sites, mixer = find_sites(model, names), SiteMixer(model)
+    steps = Steps(model, mixer, options)
+    layers = model.config.num_hidden_layers
+    variants = {"plain step": (steps.plain, 1.0), "one pass of 2B rows": (steps.doubled, 2.0)}
+    variants["three passes"] = (lambda: steps.three_passes(sites[0]), 3.0)
+    for site in sites:
+        variants[site.name] = (lambda site=site: steps.logitmix(site), 1 + (layers - site.depth) / layers)
+    times, peaks = {name: [] for name in variants}, {}
+    with mixer.installed():
+        probe(mixer, model, steps.inputs, options.batch_size, sites, needs_similarity=True)
+        for turn in range(options.rounds + 2):
+            for name, (variant, _) in variants.items():
+                seconds, peaks[name] = steps.run(variant)
+                times[name] += [seconds] * (turn >= 2)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    base = medians["plain step"]
+    return {
+        name: {"seconds": medians[name], "ratio": medians[name] / base, "limit": limit, "peak_bytes": peaks[name]}
+        for name, (_, limit) in variants.items()
+    }
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Markdown table of the results."""
+    lines = ["| variant | ms | of a plain step | limit | of its limit | peak MiB |", "|---|---|---|---|---|---|"]
+    for name, row in results.items():
+        peak = "-" if row["peak_bytes"] != row["peak_bytes"] else f"{row['peak_bytes'] / 2**20:.0f}"
+        lines.append(
+            f"| {name} | {1000 * row['seconds']:.1f} | {row['ratio']:.2f}x | {row['limit']:.2f}x "
+            f"| {row['ratio'] / row['limit']:.2f} | {peak} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(results: dict[str, dict[str, float]], path: Path) -> None:
+    """Bars of measured ratios with a mark at each limit."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.45 * len(results) + 1.2), layout="constrained")
+    axis = figure.subplots()
+    axis.barh(list(results), [row["ratio"] for row in results.values()], color="#0072B2", label="measured")
+    for position, row in enumerate(results.values()):
+        axis.vlines(
+            row["limit"], position - 0.4, position + 0.4, color="#D55E00", label="limit" if not position else None
+        )
+    axis.invert_yaxis()
+    axis.set_xlabel("time of a step, in plain steps")
+    axis.legend(loc="lower right")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measure, print the table, write JSON and a picture."""
+    options = parse()
+    results = measure(options)
+    print(table(results))
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    record = {"options": vars(options), "versions": versions, "results": results}
+    (folder / "results.json").write_text(json.dumps(record, indent=2) + "\n")
+    plot(results, folder / "step_time.png")
+
+
+if __name__ == "__main__":
+    main()
