@@ -50,7 +50,7 @@ def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: 
         second["attention_mask"] = union_mask(mask, plan)
     if mixed is not None:
         second[main_input] = mixed
-    elif mask is not None and main_input == "input_ids" and mask.shape == inputs[main_input].shape:
-        ids = inputs[main_input]
-        second[main_input] = torch.where(mask.bool(), ids, ids[plan.index])
+    elif mask is not None and "input_ids" in inputs and mask.shape == inputs["input_ids"].shape:
+        ids = inputs["input_ids"]
+        second["input_ids"] = torch.where(mask.bool(), ids, ids[plan.index])
     return second

@@ -49,6 +49,7 @@ class SiteMixer:
         self._depth = 0
         self._keep_clean = True
         self._stacked = False
+        self._mixed_rows = False
 
     @property
     def learnt(self) -> bool:
@@ -80,6 +81,7 @@ class SiteMixer:
             ValueError: If the model does not call its blocks as [`find_blocks`] expects.
         """
         sizes, records = (2, 3), []
+        self._positions.clear()
         for size in sizes:
             self._seen = []
             try:
@@ -120,6 +122,7 @@ class SiteMixer:
             `dict[str, Any]`: Keyword arguments of the model.
         """
         self._plan, self._depth, self._keep_clean = plan, site.depth, keep_clean
+        self._mixed_rows = site.depth == INPUT
         main = self._main_input
         if site.depth == INPUT:
             mixed = mixed_inputs(inputs, plan, main, mix(inputs[main], plan))
@@ -129,6 +132,18 @@ class SiteMixer:
         if not self._stacked:  # images: blocks get nothing but hidden states, so the batch may grow at the site
             return dict(inputs)
         return join_rows(inputs, mixed_inputs(inputs, plan, main, None), len(plan.index))
+
+    def check_mixed(self) -> None:
+        """Refuse a forward pass in which no rows were mixed.
+
+        Raises:
+            ValueError: If the block at the site was not called, as happens where blocks are skipped at random.
+        """
+        if not self._mixed_rows:
+            raise ValueError(
+                f"{type(self._model).__name__} skipped the block at the mixing site in this forward pass, so no rows "
+                "were mixed: mix at another site."
+            )
 
     def deactivate(self) -> None:
         """Stop mixing."""
@@ -184,6 +199,7 @@ class SiteMixer:
         return x.narrow(dim, which * size, size) if size and x.shape[dim] == 2 * size else x
 
     def _mixed(self, hidden: torch.Tensor, dim: int) -> torch.Tensor:
+        self._mixed_rows = True
         mixed = mix(hidden.movedim(dim, 0), self._plan).movedim(0, dim)
         return torch.cat([hidden, mixed], dim) if self._keep_clean else mixed
 

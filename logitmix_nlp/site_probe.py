@@ -15,6 +15,9 @@ from logitmix_nlp.sites import INPUT, Site
 
 __all__ = ["probe"]
 
+ROW_NOTES = ("token_type_ids", "position_ids")
+LAYERDROP = ("layerdrop", "encoder_layerdrop")
+
 
 @torch.no_grad()
 def probe(
@@ -31,9 +34,18 @@ def probe(
         needs_similarity (`bool`): Whether the similarity term has a weight.
 
     Raises:
-        ValueError: If the architecture does not allow mixing at a site, since rows that are their own partners do not
-            come out unchanged; or if the similarity term vanishes at every site, since only affine maps follow.
+        ValueError: If the architecture does not allow mixing at a site: rows that are their own partners do not come
+            out unchanged, or rows replaced by their partners do not come out as these; or blocks are skipped at
+            random; or the similarity term vanishes at every site, since only affine maps follow.
     """
+    if getattr(model.config, "_attn_implementation", None) == "flex_attention":
+        raise ValueError("Mixing needs masks as tensors: load the model with attn_implementation='sdpa' or 'eager'.")
+    dropped = [name for name in LAYERDROP if getattr(model.config, name, 0.0)]
+    if dropped and any(site.depth != INPUT for site in sites):
+        raise ValueError(
+            f"{type(model).__name__} skips blocks at random, and mixing needs each of them: set "
+            f"config.{dropped[0]} to 0."
+        )
     training = model.training
     model.eval()
     try:
@@ -41,7 +53,7 @@ def probe(
             mixer.learn(lambda size: model(**_padded(inputs, rows, size)), [site.depth for site in sites])
         few = min(rows, 4)
         some = take_rows(inputs, rows, torch.arange(few))
-        gaps = [_check(mixer, model, some, few, site) for site in sites]
+        gaps = [_examine(mixer, model, some, few, site) for site in sites]
     finally:
         mixer.deactivate()
         model.train(training)
@@ -54,31 +66,81 @@ def probe(
 
 
 def _padded(inputs: dict[str, Any], rows: int, size: int) -> dict[str, Any]:
-    """`size` copies of the first row, with one masked position so that masks are not optimised away."""
+    """`size` copies of the first row, half of them masked so that masks are not optimised away."""
     copies = take_rows(inputs, rows, torch.zeros(size, dtype=torch.long))
     mask = copies.get("attention_mask")
     if mask is not None and mask.shape[-1] > 1:
         mask = mask.clone()
-        mask[..., -1] = 0
+        mask[..., mask.shape[-1] // 2 :] = 0
         copies["attention_mask"] = mask
     return copies
 
 
-def _check(mixer: SiteMixer, model: nn.Module, inputs: dict[str, Any], rows: int, site: Site) -> float:
-    """Refuse a site that changes unmixed rows; return how far from affine the rest of the model is."""
-    expected = logits_of(model(**inputs), model)
-    selves = MixPlan(torch.arange(rows), torch.full((rows,), 0.5)).to(expected.device)
-    found = logits_of(model(**mixer.activate(inputs, selves, site, keep_clean=True)), model)
-    mixer.deactivate()
-    off = (found - torch.cat([expected, expected])).abs().max() / expected.abs().max().clamp(min=1e-30)
-    if not off < (1e-3 if expected.dtype == torch.float32 else 5e-2):
-        raise ValueError(
-            f"{type(model).__name__} cannot be mixed at {site.name}: rows that are their own partners change their "
-            f"logits by {off:.2g} of the largest, so something besides the blocks depends on the batch. Try another "
-            "site; mix_method='vanilla' trains any classifier."
+def _examine(mixer: SiteMixer, model: nn.Module, inputs: dict[str, Any], rows: int, site: Site) -> float:
+    """Refuse a site at which mixing is not what it should be; return how far from affine the rest of the model is."""
+    try:
+        expected = logits_of(model(**inputs), model)
+        index = torch.arange(rows, device=expected.device)
+        half, zero = torch.full_like(index, 0.5, dtype=torch.float32), torch.zeros(rows, device=expected.device)
+        selves, swap = MixPlan(index, half), MixPlan(index.roll(1), zero)
+        found = _logits(mixer, model, inputs, selves, site)
+        _compare(found, torch.cat([expected, expected]), model, site, "rows that are their own partners")
+        _compare(
+            _logits(mixer, model, inputs, selves, site, keep_clean=False), expected, model, site, "mixed rows alone"
         )
-    others = MixPlan(selves.index.roll(1), torch.linspace(0.35, 0.65, rows).to(expected.device))
-    found = logits_of(model(**mixer.activate(inputs, others, site, keep_clean=True)), model)
-    mixer.deactivate()
+        alike = _alike(inputs)
+        if alike is not None:
+            whole = logits_of(model(**alike), model)
+            found = _logits(mixer, model, alike, swap, site)[rows:]
+            _compare(found, whole[swap.index], model, site, "rows replaced by their partners")
+        others = MixPlan(swap.index, torch.linspace(0.35, 0.65, rows, device=expected.device))
+        found = _logits(mixer, model, inputs, others, site)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise ValueError(f"{type(model).__name__} cannot be mixed at {site.name}: {error}") from error
     spread = (expected - expected.mean(0)).abs().max().clamp(min=1e-30)
     return (logit_similarity(found[:rows], found[rows:], others, norm="l2") / spread).item()
+
+
+def _logits(
+    mixer: SiteMixer, model: nn.Module, inputs: dict[str, Any], plan: MixPlan, site: Site, *, keep_clean: bool = True
+) -> torch.Tensor:
+    logits = logits_of(model(**mixer.activate(inputs, plan, site, keep_clean=keep_clean)), model)
+    mixer.deactivate()
+    return logits if keep_clean else logits[-len(plan.index) :]
+
+
+def _alike(inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """Inputs whose rows differ in their content alone: no padding, and token types and positions of the first row.
+
+    `None` for texts without a mask, where padding cannot be told from content.
+    """
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if ids is None:
+        return inputs if mask is None else None
+    if mask is None or mask.shape != ids.shape:
+        return None
+    first = ids.gather(1, mask.argmax(1, keepdim=True))  # a real token of each row, in place of padding
+    same = {name: inputs[name][:1].expand_as(inputs[name]) for name in ROW_NOTES if name in inputs}
+    return {
+        **inputs,
+        **same,
+        "input_ids": torch.where(mask.bool(), ids, first),
+        "attention_mask": torch.ones_like(mask),
+    }
+
+
+def _compare(found: torch.Tensor, expected: torch.Tensor, model: nn.Module, site: Site, what: str) -> None:
+    if found.shape != expected.shape:
+        raise ValueError(
+            f"{type(model).__name__} cannot be mixed at {site.name}: it returns logits of {tuple(found.shape)}, "
+            f"expected {tuple(expected.shape)}."
+        )
+    off = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+    if not off < (1e-3 if expected.dtype == torch.float32 else 5e-2):
+        raise ValueError(
+            f"{type(model).__name__} cannot be mixed at {site.name}: {what} do not have the logits they should, off "
+            f"by {off:.2g} of the largest, so something besides the blocks carries the rows. Try another site; "
+            "mix_method='vanilla' trains any classifier."
+        )

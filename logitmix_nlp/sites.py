@@ -88,7 +88,8 @@ def find_blocks(model: nn.Module) -> tuple[list[nn.Module], int]:
         return [], 0
     blocks = _flatten(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
     declared = model.config.num_hidden_layers if "num_hidden_layers" in dir(model.config) else 0
-    return blocks, max(len(blocks), declared)
+    shared = declared > len(blocks) and declared % len(blocks) == 0
+    return blocks, declared if shared else len(blocks)
 
 
 def find_pooler(model: nn.Module) -> nn.Module | None:

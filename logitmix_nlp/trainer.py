@@ -75,6 +75,7 @@ class LogitMixTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._site_mixer: SiteMixer | None = None
         self._sites: list[Site] = []
+        self._probed: set[tuple[str, ...] | None] = set()
         self._window_rows: torch.Tensor | None = None
         self._micro_step = 0
         self._term_log = TermLog()
@@ -119,7 +120,7 @@ class LogitMixTrainer(Trainer):
         self._term_log = TermLog()
         if not self.args.loss_weights.needs_mixed:
             return super()._inner_training_loop(*args, **kwargs)
-        self._probed = False
+        self._probed = set()
         self._site_mixer = SiteMixer(self.accelerator.unwrap_model(self.model))
         with self._site_mixer.installed():
             return super()._inner_training_loop(*args, **kwargs)
@@ -237,8 +238,9 @@ class LogitMixTrainer(Trainer):
             outputs = model(**inputs)
             return outputs, logits_of(outputs, model), None
         rows = len(plan.index)
-        if not self._probed:
-            sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        kind = None if sharded else tuple(sorted(inputs))  # a forward pass of sharded parameters is a collective
+        if kind not in self._probed:
             callee = model if sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
             probe(
                 self._site_mixer,
@@ -248,8 +250,9 @@ class LogitMixTrainer(Trainer):
                 self._sites,
                 needs_similarity=self.args.loss_weights.sim_weight > 0,
             )
-            self._probed = True
+            self._probed.add(kind)
         outputs = model(**self._site_mixer.activate(inputs, plan, site, keep_clean=weights.needs_clean))
+        self._site_mixer.check_mixed()
         logits = logits_of(outputs, model)
         return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:]
 

@@ -93,7 +93,39 @@ def test_a_site_before_affine_maps_only_is_refused_for_similarity(name, site):
 def test_a_model_that_tells_rows_apart_by_their_place_is_refused():
     model = tiny.bert().eval()
     model.dropout.register_forward_hook(lambda module, args, output: output + torch.arange(len(output))[:, None])
-    with pytest.raises(ValueError, match="rows that are their own partners change their logits"):
+    with pytest.raises(ValueError, match="rows that are their own partners do not have the logits they should"):
+        ready(model, batch(), "layer:1")
+
+
+@pytest.mark.parametrize("site", ["embeddings", "layer:0"])
+def test_a_model_with_a_way_around_its_blocks_is_refused(site):
+    """The convolution of DeBERTa-v2-xlarge reads the embeddings beside the first layer."""
+    model = zoo.build("deberta-v2", conv_kernel_size=3, conv_act="gelu")
+    with pytest.raises(ValueError, match="cannot be mixed at"):
+        ready(model, zoo.batch("deberta-v2"), site)
+
+
+def test_a_skipped_block_is_noticed():
+    model, inputs = tiny.bert(), {"input_ids": batch()["input_ids"]}
+    mixer = ready(model, inputs, "layer:1")
+    model.bert.encoder.layer = torch.nn.ModuleList([model.bert.encoder.layer[0], *model.bert.encoder.layer[2:]])
+    with mixer.installed():
+        model(**mixer.activate(inputs, plan(), *find_sites(tiny.bert(), "layer:1"), keep_clean=True))
+        with pytest.raises(ValueError, match="skipped the block at the mixing site"):
+            mixer.check_mixed()
+
+
+def test_layerdrop_is_refused():
+    model = tiny.bert()
+    model.config.layerdrop = 0.1
+    with pytest.raises(ValueError, match="set config.layerdrop to 0"):
+        ready(model, batch(), "layer:1")
+
+
+def test_masks_as_objects_are_refused():
+    model = tiny.bert()
+    model.config._attn_implementation = "flex_attention"
+    with pytest.raises(ValueError, match="attn_implementation='sdpa'"):
         ready(model, batch(), "layer:1")
 
 
