@@ -89,6 +89,8 @@ def batch(name: str, count: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
     inputs = {"input_ids": ids * mask, "attention_mask": mask}
     if name in ("bert", "electra", "albert", "deberta-v2", "xlnet", "funnel"):
         inputs["token_type_ids"] = (torch.arange(8) >= lengths[:, None] // 2).long() * mask
+    if name in ("bert", "electra", "albert", "gpt2", "llama", "qwen2"):
+        inputs["position_ids"] = torch.arange(8) + torch.arange(count)[:, None]
     if name in ("deberta-v2", "roberta", "xlm-roberta", "camembert"):
         inputs.pop("token_type_ids", None)
     return inputs
