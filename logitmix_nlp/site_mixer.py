@@ -51,20 +51,14 @@ class SiteMixer:
         self._stacked = False
         self._mixed_rows = False
 
-    @property
-    def learnt(self) -> bool:
-        """Whether [`learn`] was called."""
-        return bool(self._positions)
-
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Keep the hooks on the model while the context is open."""
         with ExitStack() as handles:
             handles.callback(self._model.register_forward_pre_hook(self._begin).remove)
             for module in self._modules:
-                before, after = partial(self._hook, "in"), partial(self._hook, "out")
-                handles.callback(module.register_forward_pre_hook(partial(_before, before), with_kwargs=True).remove)
-                handles.callback(module.register_forward_hook(partial(_after, after)).remove)
+                handles.callback(module.register_forward_pre_hook(self._before, with_kwargs=True).remove)
+                handles.callback(module.register_forward_hook(self._after).remove)
             try:
                 yield
             finally:
@@ -154,6 +148,12 @@ class SiteMixer:
     def _begin(self, module: nn.Module, args: tuple) -> None:
         self._counts = dict.fromkeys(self._modules, 0)
 
+    def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        return self._hook("in", module, (args, kwargs))
+
+    def _after(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return self._hook("out", module, output)
+
     def _hook(self, side: str, module: nn.Module, values: Any) -> Any:
         """Look at, or change, the arguments (`in`) or the output (`out`) of one call of a block."""
         if self._seen is not None:
@@ -202,11 +202,3 @@ class SiteMixer:
         self._mixed_rows = True
         mixed = mix(hidden.movedim(dim, 0), self._plan).movedim(0, dim)
         return torch.cat([hidden, mixed], dim) if self._keep_clean else mixed
-
-
-def _before(hook: Callable, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-    return hook(module, (args, kwargs))
-
-
-def _after(hook: Callable, module: nn.Module, args: tuple, output: Any) -> Any:
-    return hook(module, output)

@@ -85,12 +85,17 @@ def test_models_that_are_bf16_throughout(tmp_path):
     assert terms(other) == pytest.approx(terms(line), rel=0.06)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
-def test_lora_trains_adapters_on_mixed_rows(tmp_path):
+def with_adapters():
+    """Tiny BERT with random LoRA adapters."""
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"], init_lora_weights=False)
     torch.manual_seed(0)
-    model = peft.get_peft_model(tiny.bert(), config)
+    return peft.get_peft_model(tiny.bert(), config)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_lora_trains_adapters_on_mixed_rows(tmp_path):
+    model = with_adapters()
     frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
     line, gradients = first_step(tmp_path, model)
     assert set(terms(line)) == {"loss", "loss_mix", "loss_cls", "loss_sim"}
@@ -104,10 +109,7 @@ def test_lora_trains_adapters_on_mixed_rows(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 def test_lora_equals_the_merged_model_at_the_first_step(tmp_path):
-    peft = pytest.importorskip("peft")
-    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"], init_lora_weights=False)
-    torch.manual_seed(0)
-    model = peft.get_peft_model(tiny.bert(), config)
+    model = with_adapters()
     merged = copy.deepcopy(model).merge_and_unload()
     line, _ = first_step(tmp_path, model)
     reference, _ = first_step(tmp_path, merged)
