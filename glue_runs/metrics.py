@@ -114,7 +114,8 @@ def make_compute_metrics(
 
     Args:
         task_metrics (`Sequence[str]`): Names of `SCORES`; two or more also give `combined_score`, their mean.
-        is_regression (`bool`): Whether the model gives one number per row. Otherwise `ece`, `oe` and `nll` are added.
+        is_regression (`bool`): Whether the model gives one number per row. If not, `ece`, `oe`, `nll` and `brier` are
+            added.
         n_bins (`int`): Number of confidence bins of `ece` and `oe`.
         positive_label (`int`): Class id that F1 counts as positive.
 

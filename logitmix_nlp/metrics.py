@@ -5,6 +5,7 @@ import numpy as np
 import torch
 
 from logitmix_nlp.functional.calibration import (
+    brier_score,
     expected_calibration_error,
     negative_log_likelihood,
     overconfidence_error,
@@ -14,7 +15,7 @@ __all__ = ["calibration_metrics"]
 
 
 def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> dict[str, float]:
-    """ECE, OE and NLL of a classifier's predictions.
+    """ECE, OE, NLL and Brier score of a classifier's predictions.
 
     Args:
         logits (`np.ndarray` of shape `(N, C)`): Logits, before softmax.
@@ -22,7 +23,8 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15
         n_bins (`int`): Number of equal confidence bins `(a, b]`.
 
     Returns:
-        `dict[str, float]`: `ece` and `oe` in `[0, 1]` (Thulasidasan et al., 2019), `nll` in nats.
+        `dict[str, float]`: `ece` and `oe` in `[0, 1]` (Thulasidasan et al., 2019), `nll` in nats,
+        `brier` in `[0, 2]`.
 
     Raises:
         ValueError: See [`functional.confidence_bins`].
@@ -32,4 +34,5 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15
         "ece": expected_calibration_error(logits, labels, n_bins, from_logits=True).item(),
         "oe": overconfidence_error(logits, labels, n_bins, from_logits=True).item(),
         "nll": negative_log_likelihood(logits, labels, from_logits=True).item(),
+        "brier": brier_score(logits, labels, from_logits=True).item(),
     }

@@ -13,7 +13,7 @@ from logitmix_nlp.methods import MIX_METHODS, LossWeights, get_method, warmup_pr
 __all__ = ["LogitMixTrainingArguments"]
 
 PRESET_FIELDS = ("mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "mix_prob")
-LOWER_IS_BETTER = ("ece", "oe", "nll")
+LOWER_IS_BETTER = ("ece", "oe", "nll", "brier")
 
 
 @dataclass
@@ -22,7 +22,7 @@ class LogitMixTrainingArguments(TrainingArguments):
 
     `mix_method` names a method; its settings fill every field below it that is left unset, and only those. Setting
     `mix_method` later, as a hyperparameter search does, fills them anew; `dataclasses.replace` takes filled values for
-    set ones. All defaults of `TrainingArguments` are unchanged, but that `ece`, `oe` and `nll` as
+    set ones. All defaults of `TrainingArguments` are unchanged, but that `ece`, `oe`, `nll` and `brier` as
     `metric_for_best_model` are better when lower.
 
     Raises:

@@ -3,6 +3,7 @@
 
 from logitmix_nlp.functional.calibration import (
     ConfidenceBins,
+    brier_score,
     confidence_bins,
     expected_calibration_error,
     negative_log_likelihood,
@@ -20,6 +21,7 @@ from logitmix_nlp.functional.mixing import MixPlan, mix, sample_plan, union_mask
 __all__ = [
     "ConfidenceBins",
     "MixPlan",
+    "brier_score",
     "confidence_bins",
     "expected_calibration_error",
     "infer_problem_type",

@@ -7,6 +7,7 @@ import torch
 
 __all__ = [
     "ConfidenceBins",
+    "brier_score",
     "confidence_bins",
     "expected_calibration_error",
     "negative_log_likelihood",
@@ -148,6 +149,28 @@ def negative_log_likelihood(
     scores, labels = _checked(logits_or_probs, labels)
     log_probs = scores.double().log_softmax(dim=-1) if _are_logits(scores, from_logits) else scores.double().log()
     return -log_probs.gather(1, labels[:, None]).mean()
+
+
+def brier_score(
+    logits_or_probs: torch.Tensor, labels: torch.Tensor, *, from_logits: bool | None = None
+) -> torch.Tensor:
+    """Mean of `sum_c (p_c - [c is true])^2` (Brier, 1950), a proper score that one sure mistake cannot dominate.
+
+    Args:
+        logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
+        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        from_logits (`bool`, *optional*): See [`confidence_bins`].
+
+    Returns:
+        `torch.Tensor`: Float64 scalar in `[0, 2]`; scikit-learn's `brier_score_loss` for two classes is half of it.
+
+    Raises:
+        ValueError: See [`confidence_bins`].
+    """
+    scores, labels = _checked(logits_or_probs, labels)
+    probs = scores.double().softmax(dim=-1) if _are_logits(scores, from_logits) else scores.double()
+    true = probs.gather(1, labels[:, None]).squeeze(1)
+    return (probs.square().sum(-1) - 2 * true + 1).clamp(min=0).mean()
 
 
 def _are_logits(scores: torch.Tensor, from_logits: bool | None) -> bool:

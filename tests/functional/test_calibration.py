@@ -2,8 +2,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import brier_score_loss
 
 from logitmix_nlp.functional import (
+    brier_score,
     confidence_bins,
     expected_calibration_error,
     negative_log_likelihood,
@@ -102,7 +104,7 @@ def test_equal_logits_of_many_classes_fall_into_the_first_bin():
 
 def test_probabilities_and_their_logits_give_one_value():
     logits, labels = torch.randn(500, 5, dtype=torch.float64), torch.randint(5, (500,))
-    for figure in (expected_calibration_error, overconfidence_error, negative_log_likelihood):
+    for figure in (expected_calibration_error, overconfidence_error, negative_log_likelihood, brier_score):
         torch.testing.assert_close(figure(logits, labels), figure(logits.softmax(-1), labels))
 
 
@@ -147,6 +149,18 @@ def test_bins_of_shards_add_up_to_the_whole():
         torch.testing.assert_close(one + other, total, rtol=0, atol=1e-10)
 
 
+def test_brier_score_written_out():
+    probs = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    expected = ((0.3**2 + 0.2**2 + 0.1**2) + (1 + 0 + 1)) / 2
+    assert brier_score(probs, torch.tensor([0, 1])).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_brier_score_of_two_classes_is_twice_that_of_scikit_learn():
+    logits, labels = torch.randn(500, 2, dtype=torch.float64), torch.randint(2, (500,))
+    half = brier_score_loss(labels.numpy(), logits.softmax(-1)[:, 1].numpy())
+    assert brier_score(logits, labels).item() == pytest.approx(2 * half, abs=1e-12)
+
+
 def test_impossible_true_class_gives_infinite_nll():
     assert negative_log_likelihood(binary(1.0), torch.tensor([0])).item() == float("inf")
 
@@ -167,7 +181,7 @@ def test_impossible_true_class_gives_infinite_nll():
     ],
 )
 def test_impossible_input_is_refused(scores, labels, message):
-    for figure in (expected_calibration_error, overconfidence_error, negative_log_likelihood):
+    for figure in (expected_calibration_error, overconfidence_error, negative_log_likelihood, brier_score):
         with pytest.raises(ValueError, match=message):
             figure(scores, labels)
 

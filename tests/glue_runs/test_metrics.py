@@ -67,15 +67,17 @@ def test_f1_is_zero_when_the_class_is_neither_predicted_nor_present():
 def test_classification_adds_calibration():
     logits, labels = RANDOM.normal(size=(50, 2)), RANDOM.integers(2, size=50)
     scores = make_compute_metrics(("accuracy", "f1"), False, n_bins=7)(evaluation(logits, labels))
-    assert list(scores) == ["accuracy", "f1", "combined_score", "ece", "oe", "nll"]
+    assert list(scores) == ["accuracy", "f1", "combined_score", "ece", "oe", "nll", "brier"]
     assert scores["combined_score"] == pytest.approx((scores["accuracy"] + scores["f1"]) / 2)
-    assert {name: scores[name] for name in ("ece", "oe", "nll")} == calibration_metrics(logits, labels, n_bins=7)
+    assert {name: scores[name] for name in ("ece", "oe", "nll", "brier")} == calibration_metrics(
+        logits, labels, n_bins=7
+    )
     assert all(type(value) is float for value in scores.values())
 
 
 def test_one_score_has_no_combination():
     scores = make_compute_metrics(("matthews_correlation",), False)(evaluation(np.eye(2), [0, 1]))
-    assert list(scores) == ["matthews_correlation", "ece", "oe", "nll"]
+    assert list(scores) == ["matthews_correlation", "ece", "oe", "nll", "brier"]
     assert scores["matthews_correlation"] == 1.0
 
 

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished run leaves in its folder, and how all of them are found again."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+__all__ = ["RunResult", "load_results", "read_result", "write_result"]
+
+RESULT_NAME = "result.json"
+STATE_NAME = "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run.
+
+    Args:
+        task (`str`): GLUE task.
+        method (`str`): Method specification, see [`glue_runs.recipe.parse_method`].
+        seed (`int`): Random seed.
+        metrics (`dict`): All figures of `all_results.json`, such as `eval_matthews_correlation` and `eval_ece`.
+        config (`dict`): Every flag of the run that differs from its default.
+        command (`list` of `str`): Command line that repeats the run.
+        versions (`dict`): Versions of Python and of the packages that decide what is computed.
+        seconds (`float`): Wall-clock time of the run's last process.
+        folder (`Path`, *optional*): Where the run lies; not written to the file.
+    """
+
+    task: str
+    method: str
+    seed: int
+    metrics: dict[str, float]
+    config: dict[str, Any]
+    command: list[str]
+    versions: dict[str, str]
+    seconds: float
+    folder: Path | None = None
+
+    def predictions(self, prefix: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row ids `(N,)`, labels `(N,)` and logits `(N, C)` of one evaluation split.
+
+        Args:
+            prefix (`str`): `eval`, or `eval_matched` and `eval_mismatched` for MNLI.
+
+        Raises:
+            FileNotFoundError: If the run kept no predictions.
+        """
+        path = self.folder / f"{prefix}_predictions.parquet"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there: repeat the run with --save_predictions true.")
+        rows = Dataset.from_parquet(str(path), keep_in_memory=True).with_format("numpy")
+        return rows["idx"][:], rows["label"][:], np.stack(rows["logits"][:])
+
+    def log_history(self) -> list[dict[str, float]]:
+        """What the `Trainer` logged, one dictionary per entry; each holds `step` and `epoch`."""
+        return json.loads((self.folder / STATE_NAME).read_text(encoding="utf-8"))["log_history"]
+
+
+def write_result(folder: str | Path, result: RunResult) -> None:
+    """Write `result.json`, the last file of a run; it appears whole or not at all.
+
+    Args:
+        folder (`str` or `Path`): Folder of the run.
+        result (`RunResult`): What to write.
+    """
+    path = Path(folder) / RESULT_NAME
+    values = asdict(replace(result, folder=None))
+    del values["folder"]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_result(folder: str | Path) -> RunResult:
+    """The result in a run's folder.
+
+    Raises:
+        FileNotFoundError: If the run is not finished.
+        ValueError: If the file is no result of this package.
+    """
+    path = Path(folder) / RESULT_NAME
+    try:
+        return RunResult(**json.loads(path.read_text(encoding="utf-8")), folder=Path(folder))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not the result of a run ({error}); delete the folder and run it again.") from error
+
+
+def load_results(root: str | Path) -> list[RunResult]:
+    """All finished runs below a folder, sorted by task, method and seed.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds no finished run.
+    """
+    found = [read_result(path.parent) for path in Path(root).rglob(RESULT_NAME)]
+    if not found:
+        raise FileNotFoundError(f"{root}: no finished run ({RESULT_NAME}) in or below this folder.")
+    return sorted(found, key=lambda result: (result.task, result.method, result.seed))
