@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a finished run leaves in its folder, and how all of them are found again."""
 
+import importlib.metadata
 import json
 import os
+import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 
-__all__ = ["RunResult", "load_results", "read_result", "write_result"]
+__all__ = ["RunResult", "installed_versions", "load_results", "read_result", "write_result"]
 
 RESULT_NAME = "result.json"
 STATE_NAME = "trainer_state.json"
+_PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class RunResult:
         method (`str`): Method specification, see [`glue_runs.recipe.parse_method`].
         seed (`int`): Random seed.
         metrics (`dict`): All figures of `all_results.json`, such as `eval_matthews_correlation` and `eval_ece`.
-        config (`dict`): Every flag of the run that differs from its default.
+        config (`dict`): The flags that were given, without tokens.
         command (`list` of `str`): Command line that repeats the run.
         versions (`dict`): Versions of Python and of the packages that decide what is computed.
         seconds (`float`): Wall-clock time of the run's last process.
@@ -60,6 +64,14 @@ class RunResult:
     def log_history(self) -> list[dict[str, float]]:
         """What the `Trainer` logged, one dictionary per entry; each holds `step` and `epoch`."""
         return json.loads((self.folder / STATE_NAME).read_text(encoding="utf-8"))["log_history"]
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what is computed, and the device."""
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    versions["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return versions
 
 
 def write_result(folder: str | Path, result: RunResult) -> None:
