@@ -47,7 +47,11 @@ class DataArguments:
     )
     data_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder of the official GLUE files (FOLDER/CoLA/train.tsv ...). Default: nyu-mll/glue."},
+        metadata={
+            "help": "Folder of local GLUE data: official files (FOLDER/CoLA/train.tsv), Parquet files as "
+            "in nyu-mll/glue (FOLDER/cola/train-00000-of-00001.parquet), or save_to_disk (FOLDER/cola). Default: the "
+            "Hub's nyu-mll/glue."
+        },
     )
     dataset_name: str | None = field(
         default=None, metadata={"help": "Dataset on the Hub, or a local folder, also one of `save_to_disk`."}

@@ -84,7 +84,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     splits = [name for name in splits if name in data]
     if state.finished:
         model_args = ModelArguments(model_name_or_path=args.output_dir, trust_remote_code=model_args.trust_remote_code)
-    model, tokenizer, description = load_model(model_args, description)
+    model, tokenizer, description = load_model(model_args, description, needs_head=not args.do_train)
     logger.info("Texts: %s. Labels: %s.", ", ".join(description.text_columns), description.label_names or "scores")
     with args.main_process_first(desc="tokenizing"):
         rows = select_rows(data, splits, description, data_args)
@@ -144,7 +144,7 @@ def find_state(model_args: ModelArguments, data_args: DataArguments, args: Logit
 
 
 def load_model(
-    args: ModelArguments, description: DataDescription
+    args: ModelArguments, description: DataDescription, needs_head: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, DataDescription]:
     """Model and tokenizer for the data, and the description with the label order that the model uses."""
     hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
@@ -152,6 +152,11 @@ def load_model(
     config = AutoConfig.from_pretrained(args.config_name or args.model_name_or_path, **hub)
     description = resolve_labels(description, config.label2id)
     names, has_head = description.label_names or ("score",), "ForSequenceClassification" in str(config.architectures)
+    if needs_head and config.architectures and not has_head:
+        raise ValueError(
+            f"{args.model_name_or_path} has no classification head ({', '.join(config.architectures)}): without "
+            "--do_train it would guess; give a fine-tuned model."
+        )
     if has_head and config.num_labels != len(names) and not args.ignore_mismatched_sizes:
         raise ValueError(
             f"{args.model_name_or_path} has a head of {config.num_labels} outputs, the data needs {len(names)}; "
