@@ -82,9 +82,9 @@ def execute_on_ray(runs: Sequence[PlannedRun], args: GridArguments) -> Iterator[
         ConnectionError: If there is no cluster at the address.
     """
     with _connected(args.ray_address) as ray:
-        task = ray.remote(run_on_node).options(
+        task = ray.remote(
             num_cpus=args.cpus_per_run, num_gpus=args.gpus_per_run, max_retries=ATTEMPTS - 1, max_calls=1
-        )
+        )(run_on_node)
         futures = {task.remote(str(run.folder), args.cpus_per_run): run for run in runs}
 
         def result(future: Any) -> str | None:
@@ -153,7 +153,8 @@ def _end(process: subprocess.Popen) -> None:
 
 def _environment(worker: int, workers: int) -> dict[str, str]:
     """Share of the cores, and one of the visible GPUs, for one of the workers."""
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     if torch.cuda.is_available():
         named = os.environ.get("CUDA_VISIBLE_DEVICES")
         devices = named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]

@@ -11,15 +11,15 @@ from typing import Any
 from glue_runs.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.command_line import given_flags, to_flags
 from glue_runs.job import ARGUMENTS
-from glue_runs.recipe import PAPER_TASKS, RECIPE, equal_compute, folder_name, method_flags
+from glue_runs.published import TASKS
+from glue_runs.recipe import RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.record import FLAGS_NAME, without_secrets
-from glue_runs.results import RESULT_NAME, read_result
+from glue_runs.results import GRID_NAME, RESULT_NAME, read_result
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
 
 __all__ = ["GridArguments", "PlannedRun", "is_finished", "plan_runs", "write_grid", "write_plan"]
 
-GRID_NAME = "grid.json"
 EQUAL_COMPUTE = "vanilla, equal compute"
 _FIXED = ("task_name", "output_dir", "seed", "mix_method", "report_as", "model_name_or_path", "data_dir")
 
@@ -31,7 +31,7 @@ class GridArguments:
     model: str = field(metadata={"help": "Folder of a pretrained model, or its name on the Hub."})
     output_dir: str = field(metadata={"help": "Folder of the grid; each run gets TASK/METHOD/seed-N in it."})
     tasks: list[str] = field(
-        default_factory=lambda: list(PAPER_TASKS), metadata={"help": "GLUE tasks. Default: the eight of the paper."}
+        default_factory=lambda: list(TASKS), metadata={"help": "GLUE tasks. Default: the eight of the paper."}
     )
     methods: list[str] = field(
         default_factory=lambda: ["vanilla", "mixup", "logitmix"],
