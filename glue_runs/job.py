@@ -136,6 +136,8 @@ def find_state(model_args: ModelArguments, data_args: DataArguments, args: Logit
     state = find_run(args.output_dir, record, args.resume_from_checkpoint)
     if state.finished:
         logger.info("%s holds the finished run; its model is used. To train anew, choose another.", args.output_dir)
+    elif state.weights_dropped:
+        logger.info("%s holds a finished run without its weights; it is trained again.", args.output_dir)
     elif state.checkpoint is not None:
         logger.info("Resuming from %s; to start anew, choose another --output_dir.", state.checkpoint)
     if args.should_save and not state.finished:

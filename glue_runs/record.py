@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from transformers.utils import CONFIG_NAME
+
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
 
 __all__ = ["RunState", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
@@ -35,10 +37,12 @@ class RunState(NamedTuple):
     Args:
         checkpoint (`str`, *optional*): Checkpoint to go on from; `None` starts at the beginning.
         finished (`bool`): Whether training is over and its model lies in the folder.
+        weights_dropped (`bool`): Whether training is over but its model was not kept.
     """
 
     checkpoint: str | None = None
     finished: bool = False
+    weights_dropped: bool = False
 
 
 def run_record(model_args: Any, data_args: Any, args: Any) -> dict[str, Any]:
@@ -99,12 +103,8 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
             f"--output_dir {folder} holds another run ({listed}); choose another folder, or go on from its last "
             "checkpoint all the same with --resume_from_checkpoint true."
         )
-    finished = (folder / FINISHED_NAME).is_file()
-    if finished and not (folder / "config.json").is_file():
-        raise ValueError(
-            f"--output_dir {folder} holds a finished run whose weights were not kept; delete it to rerun."
-        )
-    return RunState(checkpoint, finished)
+    finished, has_model = (folder / FINISHED_NAME).is_file(), (folder / CONFIG_NAME).is_file()
+    return RunState(checkpoint, finished and has_model, weights_dropped=finished and not has_model)
 
 
 def without_secrets(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from glue_runs.job import parse_arguments
+from glue_runs.results import read_result
 
 QUIET = ["--use_cpu", "--disable_tqdm", "true", "--dataloader_pin_memory", "false", "--max_seq_length", "32"]
 SHORT = ["--num_train_epochs", "2", "--per_device_train_batch_size", "2", "--logging_steps", "1"]
@@ -157,6 +158,26 @@ def test_a_folder_is_only_continued_by_its_own_run(call, glue, capsys):
     assert code == 0
     assert {"train_loss", "eval_ece"} <= set(results(out))
     assert results(out)["train_loss"] > 0
+
+
+def test_weights_that_are_not_kept_can_be_made_again(call, glue):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--do_eval", "--save_predictions", "true"]
+    code, out = call(*flags, "--keep_weights", "false", "--save_steps", 1)
+    assert code == 0
+    left = {path.name for path in out.iterdir()}
+    assert left == {
+        "all_results.json", "eval_predictions.parquet", "eval_results.json", "result.json", "run.json",
+        "train_results.json", "trainer_state.json",
+    }  # fmt: skip
+    first = read_result(out)
+    code, _ = call(*flags, "--do_predict", "--save_steps", 1)
+    assert code == 0
+    assert (out / "model.safetensors").is_file()
+    assert (out / "CoLA.tsv").is_file()
+    again = read_result(out)
+    assert {name: again.metrics[name] for name in ("train_loss", "eval_nll", "eval_ece")} == {
+        name: first.metrics[name] for name in ("train_loss", "eval_nll", "eval_ece")
+    }
 
 
 def test_resume_from_a_named_checkpoint(call, glue, tmp_path):
