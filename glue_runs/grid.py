@@ -13,7 +13,7 @@ from glue_runs.command_line import given_flags, to_flags
 from glue_runs.job import ARGUMENTS
 from glue_runs.published import TASKS
 from glue_runs.recipe import RECIPE, equal_compute, folder_name, method_flags
-from glue_runs.record import FLAGS_NAME, without_secrets
+from glue_runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.results import GRID_NAME, RESULT_NAME, read_result
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
@@ -139,6 +139,7 @@ def is_finished(run: PlannedRun) -> bool:
 def write_plan(run: PlannedRun) -> None:
     """Write the flags of a run into its folder, for the process that will run it."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / PROGRESS_NAME).unlink(missing_ok=True)
     _write(run.folder / FLAGS_NAME, run.flags)
 
 

@@ -38,9 +38,9 @@ class ProgressView:
         """Read how far the running runs are."""
         if self.bar.disable:
             return
-        shares = {run: read_progress(run.folder) for run in self.active}
-        running = [f"{run.name} {share:.0%}" for run, share in shares.items() if share]
-        self.bar.n = self.ended + sum(shares.values())
+        shares = [(run.name, read_progress(run.folder)) for run in self.active]
+        running = [f"{name} {share:.0%}" for name, share in shares if share]
+        self.bar.n = self.ended + sum(share for _, share in shares)
         self.bar.set_postfix_str(", ".join(running))
 
     def end(self, run: PlannedRun, problem: str | None, score: str) -> None:

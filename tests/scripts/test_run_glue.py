@@ -180,6 +180,16 @@ def test_weights_that_are_not_kept_can_be_made_again(call, glue):
     }
 
 
+def test_a_model_without_head_is_not_asked_to_guess(call, glue, model, tmp_path, capsys):
+    bare = shutil.copytree(model, tmp_path / "bare")
+    config = json.loads((bare / "config.json").read_text())
+    samples.write_text(bare / "config.json", json.dumps({**config, "architectures": ["BertModel"]}))
+    code, out = call("--task_name", "cola", "--data_dir", glue, "--do_predict", model=bare)
+    assert code == 2
+    assert "has no classification head (BertModel)" in capsys.readouterr().err
+    assert not (out / "CoLA.tsv").exists()
+
+
 def test_resume_from_a_named_checkpoint(call, glue, tmp_path):
     flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--save_steps", 1]
     _, first = call(*flags, output_dir=tmp_path / "first")
