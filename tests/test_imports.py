@@ -37,6 +37,7 @@ ALLOWED = {
     "logitmix_nlp.term_log": ("logitmix_nlp.functional",),
     "logitmix_nlp.metrics": ("logitmix_nlp.functional",),
     "logitmix_nlp.plots": ("logitmix_nlp.functional",),
+    "logitmix_nlp.temperature": ("logitmix_nlp.functional",),
     "logitmix_nlp.training_args": ("logitmix_nlp.functional", "logitmix_nlp.methods"),
     "logitmix_nlp.trainer": (
         "logitmix_nlp.checkpoints",
