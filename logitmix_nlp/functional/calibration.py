@@ -28,7 +28,8 @@ class ConfidenceBins(NamedTuple):
     The first bin also holds confidence 0. Bins of batches, shards or processes are added with `+`, or as one tensor
     by `all_reduce(torch.stack(bins))`. The sum is bitwise that of all rows at once, in any order: a confidence is
     rounded to a multiple of 2^-30 (at most 5e-10 away) before it is summed, so that float64 sums of up to 8 million
-    rows per bin are exact; further rows are added with the usual rounding of float64.
+    rows per bin are exact; further rows are added with the usual rounding of float64. Say `from_logits` when adding:
+    batches are recognised one by one, and a small one of logits may look like probabilities.
 
     Args:
         count (`torch.Tensor` of shape `(M,)`): Rows in the bin, float64.
@@ -87,9 +88,10 @@ def bin_index(probs: torch.Tensor, n_bins: int) -> torch.Tensor:
         raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
     edges = (torch.arange(1, n_bins, dtype=torch.float64) / n_bins).to(probs)
     place = probs.double() * n_bins
-    index = place.ceil().sub_(1).clamp_(0, n_bins - 1).long()
-    near = (place - place.round()).abs() <= n_bins * torch.finfo(probs.dtype).eps
-    index[near] = torch.bucketize(probs[near], edges)
+    index = place.long()
+    near = place.sub_(place.round()).abs_() <= n_bins * torch.finfo(probs.dtype).eps
+    if near.any():
+        index[near] = torch.bucketize(probs[near], edges)
     return index
 
 
