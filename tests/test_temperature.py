@@ -107,6 +107,14 @@ def test_rows_all_right_stop_at_the_lower_bound(caplog):
     assert TemperatureScaler().fit(logits, labels, min_temperature=0.5).temperature == pytest.approx(0.5)
 
 
+def test_rows_all_tied_at_the_top_count_as_right():
+    """Five classes share the top of each row: the slope at the bound is 0, or its rounding, and no root between."""
+    logits, labels = np.hstack([np.full((5, 5), 0.4), np.zeros((5, 1))]), np.arange(5)
+    scaler = TemperatureScaler().fit(logits, labels)
+    assert scaler.temperature == pytest.approx(0.01)
+    assert scaler.report["nll_after"] == pytest.approx(np.log(5))
+
+
 def test_logits_that_mislead_stop_at_the_upper_bound(caplog):
     logits, labels = data(500)
     scaler = TemperatureScaler().fit(-logits, labels)

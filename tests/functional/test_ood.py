@@ -27,7 +27,7 @@ def test_auroc_against_scikit_learn_and_all_pairs(decimals):
 
 
 @pytest.mark.parametrize("size", [1, 19, 20, 100, 333])
-@pytest.mark.parametrize("rate", [0.05, 0.3, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.55, 0.9, 0.95, 1.0])
 @pytest.mark.parametrize("decimals", [None, 1])
 def test_false_positive_rate_against_scikit_learn(size, rate, decimals):
     rng = np.random.default_rng(size)
