@@ -7,7 +7,8 @@
 
 All start from the same float32 logits in memory; six of ten rows are predicted rightly. torchmetrics takes logits,
 too; netcal takes probabilities, with and without torch's float32 softmax in the time. Variants take turns in every
-round, so that a machine that slows down slows all of them; medians are printed. The error is the distance to a float64
+round, so that a machine that slows down slows all of them; medians are printed. On a machine busy with other work, run
+one thread and read the CPU time, of all threads of this process. The error is the distance to a float64
 reference, bin after bin in NumPy; the memory is the growth of the resident set at its peak.
 """
 
@@ -93,20 +94,24 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float | None]]:
     logits, labels = make_data(options)
     exact = reference(logits, labels, options.n_bins)
     timed = variants(logits, labels, options.n_bins)
-    seconds, peaks, values = {name: [] for name in timed}, {}, {}
+    seconds, cpu_seconds = ({name: [] for name in timed} for _ in range(2))
+    peaks, values = {}, {}
     for turn in range(options.rounds + 2):
         for name, variant in timed.items():
             if variant is None:
                 continue
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             values[name] = float(variant())
-            seconds[name] += [time.perf_counter() - start] * (turn >= 2)
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - start)
+                cpu_seconds[name].append(time.process_time() - busy)
     for name, variant in timed.items():
         peaks[name] = None if variant is None else peak_bytes(variant)
     ours = statistics.median(seconds["ECE, logitmix_nlp"])
     return {
         name: {
             "seconds": statistics.median(seconds[name]),
+            "cpu_seconds": statistics.median(cpu_seconds[name]),
             "times_ours": statistics.median(seconds[name]) / ours,
             "peak_bytes": peaks[name],
             "value": values[name],
@@ -131,12 +136,15 @@ def peak_bytes(call: Callable[[], float]) -> int | None:
 
 def table(results: dict[str, dict[str, float | None]]) -> str:
     """Markdown table of the results."""
-    lines = ["| figure | ms | times ours | peak MiB | value | error |", "|---|---|---|---|---|---|"]
+    lines = ["| figure | ms | times ours | CPU ms | peak MiB | value | error |", "|---|---|---|---|---|---|---|"]
     for name, row in results.items():
         peak = "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.0f}"
         error = "-" if row["error"] is None else f"{row['error']:.1e}"
         times = f"{row['times_ours']:.2f}x" if name.startswith("ECE") else "-"
-        lines.append(f"| {name} | {1000 * row['seconds']:.1f} | {times} | {peak} | {row['value']:.8f} | {error} |")
+        lines.append(
+            f"| {name} | {1000 * row['seconds']:.1f} | {times} | {1000 * row['cpu_seconds']:.0f} | {peak} "
+            f"| {row['value']:.8f} | {error} |"
+        )
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["are_logits", "checked_predictions", "confidence_chunks", "row_chunks", "row_sums", "softmax_powers"]
+__all__ = ["checked_predictions", "confidence_chunks", "row_chunks", "row_sums", "softmax_powers"]
 
 ROUNDING = 0.05  # how far the sum of a row of probabilities, rounded to two decimals, say, may be off 1
 CHUNK = {"cpu": 2**20}  # scores taken at a time: on a CPU, 8 MB in float64
@@ -53,45 +53,7 @@ def checked_predictions(
             f"{len(outside)} labels lie outside [0, {scores.shape[1]}), the first is {labels[row].item()} "
             f"in row {row}; leave unlabelled rows out."
         )
-    return scores, labels, are_logits(scores, from_logits)
-
-
-def are_logits(scores: torch.Tensor, from_logits: bool | None) -> bool:
-    """Tell logits from probabilities, or check what the caller says.
-
-    Args:
-        scores (`torch.Tensor` of shape `(N, C)`): Finite scores, at least one row.
-        from_logits (`bool`, *optional*): What the caller says the scores are.
-
-    Returns:
-        `bool`: False if every entry lies in `[0, 1]` and every row sums to 1 within rounding.
-
-    Raises:
-        ValueError: If the rows are nearly probabilities and nothing was said, or no probabilities though it was said.
-    """
-    if from_logits:
-        return True
-    tolerance = max(1e-4, 2 * torch.finfo(scores.dtype).eps)
-    low, high = scores.aminmax()
-    in_range = bool(low >= 0) and bool(high <= 1 + tolerance)
-    if not in_range and from_logits is None:
-        return True
-    ends = torch.stack([torch.stack(piece.double().sum(-1).aminmax()) for (piece,) in row_chunks(scores)])
-    smallest, largest = ends[:, 0].min().item(), ends[:, 1].max().item()
-    off = max(1 - smallest, largest - 1)
-    if in_range and off <= (tolerance if from_logits is None else ROUNDING):
-        return False
-    if from_logits is False:
-        raise ValueError(
-            f"from_logits=False, but the rows are no probabilities: entries lie in [{low:.4g}, {high:.4g}], "
-            f"row sums in [{smallest:.4g}, {largest:.4g}]. Pass softmax outputs, or logits with from_logits=True."
-        )
-    if off <= ROUNDING:
-        raise ValueError(
-            f"The rows look like probabilities, but their sums are off 1 by up to {off:.2g}: say "
-            "from_logits=False if they are rounded probabilities, from_logits=True if they are logits."
-        )
-    return True
+    return scores, labels, _are_logits(scores, from_logits, low, high)
 
 
 def row_chunks(scores: torch.Tensor, *others: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -167,10 +129,34 @@ def _confidence_of_probs(probs: torch.Tensor, labels: torch.Tensor) -> tuple[tor
 def _confidence_of_logits(
     logits: torch.Tensor, labels: torch.Tensor, space: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    powers, largest = softmax_powers(logits, space)
-    correct = logits.gather(1, labels[:, None]).squeeze(1) == largest
-    total = row_sums(powers)
-    tied = correct & (total >= 2)  # a second class can be as probable only at confidence <= 1/2
+    powers, _ = softmax_powers(logits, space)
+    correct = powers.gather(0, labels[None]).squeeze(0) == 1
+    tied = correct & ((powers >= 1).sum(0, dtype=torch.int32) > 1)  # or so close that float64 powers do not tell
     if tied.any():
         correct[tied] = logits[tied].max(dim=-1).indices == labels[tied]
-    return total.reciprocal(), correct
+    return row_sums(powers).reciprocal(), correct
+
+
+def _are_logits(scores: torch.Tensor, from_logits: bool | None, low: torch.Tensor, high: torch.Tensor) -> bool:
+    if from_logits:
+        return True
+    tolerance = max(1e-4, 2 * torch.finfo(scores.dtype).eps)
+    in_range = bool(low >= 0) and bool(high <= 1 + tolerance)
+    if not in_range and from_logits is None:
+        return True
+    ends = torch.stack([torch.stack(piece.double().sum(-1).aminmax()) for (piece,) in row_chunks(scores)])
+    smallest, largest = ends[:, 0].min().item(), ends[:, 1].max().item()
+    off = max(1 - smallest, largest - 1)
+    if in_range and off <= (tolerance if from_logits is None else ROUNDING):
+        return False
+    if from_logits is False:
+        raise ValueError(
+            f"from_logits=False, but the rows are no probabilities: entries lie in [{low:.4g}, {high:.4g}], "
+            f"row sums in [{smallest:.4g}, {largest:.4g}]. Pass softmax outputs, or logits with from_logits=True."
+        )
+    if off <= ROUNDING:
+        raise ValueError(
+            f"The rows look like probabilities, but their sums are off 1 by up to {off:.2g}: say "
+            "from_logits=False if they are rounded probabilities, from_logits=True if they are logits."
+        )
+    return True
