@@ -18,6 +18,7 @@ from logitmix_nlp.functional import (
     expected_calibration_error,
     maximum_calibration_error,
     overconfidence_error,
+    row_confidences,
 )
 from logitmix_nlp.functional import predictions as module
 from logitmix_nlp.functional.calibration import bin_index
@@ -111,6 +112,21 @@ def test_shards_in_any_order_give_the_whole_bitwise(classes):
             shards.append(confidence_bins(logits[rest], labels[rest]))
         assert_equal(reduce(add, shards), whole)
         assert_equal(reduce(add, reversed(shards)), whole)
+
+
+@pytest.mark.parametrize("classes", [3, 10, 37])
+def test_a_confidence_does_not_depend_on_the_rows_beside_it(classes):
+    logits, labels = data(5003, classes)
+    whole = row_confidences(logits, labels).confidence
+    for size in (3, 50, 777):
+        rows = torch.randperm(5003, generator=torch.Generator().manual_seed(size))[:300]
+        parts = [row_confidences(logits[part], labels[part]).confidence for part in rows.split(size)]
+        assert torch.equal(torch.cat(parts), whole[rows])
+
+
+def test_probabilities_rounded_above_one_count_as_one():
+    bins = confidence_bins(torch.tensor([[1.00005, 0.0]]), torch.tensor([0]), 10)
+    assert bins.confidence.tolist() == [0.0] * 9 + [1.0]
 
 
 def test_chunks_of_any_size_give_the_whole_bitwise(monkeypatch):
