@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse, special
+import torch
+from scipy import sparse
+
+from logitmix_nlp.functional import row_confidences
 
 __all__ = ["SCORERS", "Estimate", "bootstrap_scores", "difference_interval", "estimate", "paired_difference"]
 
@@ -162,9 +165,8 @@ def _oe(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
 
 def _confidence(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Confidence, correctness and bin of each row, as [`functional.confidence_bins`] has them."""
-    logits = logits.astype(np.float64)
-    confidence = np.exp(logits.max(axis=1) - special.logsumexp(logits, axis=1))
-    correct = (logits.argmax(axis=1) == labels).astype(np.float64)
+    rows = row_confidences(torch.from_numpy(logits), torch.from_numpy(labels), from_logits=True)
+    confidence, correct = rows.confidence.numpy(), rows.correct.numpy().astype(np.float64)
     return confidence, correct, np.searchsorted(np.arange(1, n_bins) / n_bins, confidence, side="left")
 
 

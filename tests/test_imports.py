@@ -38,6 +38,7 @@ ALLOWED = {
     "logitmix_nlp.metrics": ("logitmix_nlp.functional",),
     "logitmix_nlp.evaluate_metrics": ("logitmix_nlp.metrics",),
     "logitmix_nlp.plots": ("logitmix_nlp.functional",),
+    "logitmix_nlp.temperature": ("logitmix_nlp.functional",),
     "logitmix_nlp.training_args": ("logitmix_nlp.functional", "logitmix_nlp.methods"),
     "logitmix_nlp.trainer": (
         "logitmix_nlp.checkpoints",

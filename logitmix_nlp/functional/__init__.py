@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """LogitMix as pure functions: tensors in, tensors out; torch only, no state."""
 
+from logitmix_nlp.functional.bootstrap import Interval, bootstrap_interval
 from logitmix_nlp.functional.calibration import (
     ConfidenceBins,
-    brier_score,
     confidence_bins,
     expected_calibration_error,
-    negative_log_likelihood,
+    maximum_calibration_error,
     overconfidence_error,
 )
+from logitmix_nlp.functional.classwise import class_confidence_bins, classwise_calibration_error
 from logitmix_nlp.functional.losses import (
     infer_problem_type,
     logit_similarity,
@@ -17,21 +18,50 @@ from logitmix_nlp.functional.losses import (
     supervised_loss,
 )
 from logitmix_nlp.functional.mixing import MixPlan, mix, sample_plan, union_mask
+from logitmix_nlp.functional.ood import OodScores, ood_metrics, ood_scores
+from logitmix_nlp.functional.ranking import auroc, false_positive_rate
+from logitmix_nlp.functional.scores import ScoreSums, brier_score, negative_log_likelihood, score_sums
+from logitmix_nlp.functional.selective import (
+    RiskCoverage,
+    RowConfidences,
+    adaptive_calibration_error,
+    area_under_risk_coverage,
+    confidence_auroc,
+    row_confidences,
+)
 
 __all__ = [
     "ConfidenceBins",
+    "Interval",
     "MixPlan",
+    "OodScores",
+    "RiskCoverage",
+    "RowConfidences",
+    "ScoreSums",
+    "adaptive_calibration_error",
+    "area_under_risk_coverage",
+    "auroc",
+    "bootstrap_interval",
     "brier_score",
+    "class_confidence_bins",
+    "classwise_calibration_error",
+    "confidence_auroc",
     "confidence_bins",
     "expected_calibration_error",
+    "false_positive_rate",
     "infer_problem_type",
     "logit_similarity",
     "logitmix_parts",
+    "maximum_calibration_error",
     "mix",
     "mixed_cross_entropy",
     "negative_log_likelihood",
+    "ood_metrics",
+    "ood_scores",
     "overconfidence_error",
+    "row_confidences",
     "sample_plan",
+    "score_sums",
     "supervised_loss",
     "union_mask",
 ]
