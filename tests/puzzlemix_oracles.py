@@ -14,8 +14,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from logitmix_nlp.functional import MixPlan, saliency, sample_plan
+from logitmix_nlp.functional.puzzlemix import QUALITIES, solve_mask
 from logitmix_nlp.functional.puzzlemix.energy import MaskEnergy, block_saliency, mask_energy
 
+FAMILIES = ("flat", "random", "heavy", "digits")
 PRECISION = 1e7  # integer capacities per unit of energy
 
 
@@ -144,3 +146,20 @@ def example(family: str, rows: int, grid: int, **settings) -> tuple[MaskEnergy, 
         blocks = blocks.exponential_() if family == "random" else blocks.log_normal_(0, 2)
         blocks = blocks / blocks.sum((1, 2), keepdim=True)
     return mask_energy(images, plan.index, plan.lam, blocks, **settings), blocks, plan
+
+
+def energy_gaps(rows: int) -> dict[str, dict[str, float]]:
+    """Gap of masks to the exact minimum, mean and worst image, and bias of their shares, on every kind of data."""
+    results = {}
+    for family, grid in itertools.product(FAMILIES, (2, 4, 8, 16)):
+        energy, _, _ = example(family, rows, grid)
+        exact = exact_masks(energy)
+        least, row = energy.total(exact), {}
+        for quality in QUALITIES:
+            mask = solve_mask(energy, quality)
+            found = energy.total(mask)
+            row[f"{quality}_mean_gap"] = (found.mean() / least.mean() - 1).item()
+            row[f"{quality}_worst_gap"] = (found / least - 1).max().item()
+            row[f"{quality}_share_bias"] = (mask.mean() - exact.mean()).item()
+        results[f"{family} {grid}x{grid}"] = row
+    return results

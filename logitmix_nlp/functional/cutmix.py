@@ -87,8 +87,10 @@ def cutmix(
         mixed = _paste_box(images, plan.index, boxes[0].tolist(), out)
     else:
         mixed = images[plan.index] if out is None else torch.index_select(images, 0, plan.index, out=out)
-        inside = _inside(boxes[:, 0::2], height)[:, None, :, None] & _inside(boxes[:, 1::2], width)[:, None, None, :]
-        mixed = mixed.lerp_(images, (~inside).to(images.dtype))
+        rows_in, columns_in = (_inside(boxes[:, dim::2], side) for dim, side in enumerate((height, width)))
+        one, rows_in, columns_in = images.new_ones(1), rows_in.to(images.dtype), columns_in.to(images.dtype)
+        outside = torch.addcmul(one, rows_in[:, None, :, None], columns_in[:, None, None, :], value=-1)
+        mixed = mixed.lerp_(images, outside)
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
     lam = 1.0 - area.to(device=plan.lam.device, dtype=torch.float32) / (height * width)
     return mixed, MixPlan(plan.index, lam.expand(rows).contiguous())

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
-from puzzlemix_oracles import brute_force, exact_masks, example
+from puzzlemix_oracles import FAMILIES, brute_force, exact_masks, example
 
 from logitmix_nlp.functional.puzzlemix import solve_mask
 from logitmix_nlp.functional.puzzlemix.chains import sweep_chains
 from logitmix_nlp.functional.puzzlemix.energy import MaskEnergy
-
-FAMILIES = ("flat", "random", "heavy", "digits")
 
 
 def mean_gap(energy, mask, exact):

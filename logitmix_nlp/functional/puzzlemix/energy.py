@@ -59,8 +59,9 @@ def saliency(gradient: torch.Tensor) -> torch.Tensor:
     rows, channels, height, width = gradient.shape
     largest = torch.maximum(gradient.amax((1, 2, 3)), -gradient.amin((1, 2, 3))).float()[:, None, None]
     squares = gradient.new_zeros(rows, height, width, dtype=torch.float32)
+    scaled = torch.empty_like(squares)
     for channel in gradient.unbind(1):
-        scaled = channel / largest
+        torch.div(channel, largest, out=scaled)
         squares.addcmul_(scaled, scaled)
     return squares.div_(channels).sqrt_()
 
