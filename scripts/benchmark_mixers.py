@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from logitmix_nlp.functional import cutmix, mix, puzzlemix, saliency, sample_boxes, sample_plan
+from logitmix_nlp.functional import PAIRINGS, cutmix, mix, puzzlemix, saliency, sample_boxes, sample_plan
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
@@ -41,36 +41,36 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def own_variants(images: torch.Tensor, grids: list[int]) -> dict[str, Callable[[], object]]:
-    """The memory bound and the mixers of this library, with the random draws that a training step makes."""
+    """The memory bound, the mixers of this library given their draws, and the draws."""
     rows, _, height, width = images.shape
     out, gradient, device = torch.empty_like(images), torch.randn_like(images), images.device
     salient = saliency(gradient)
-    plan = partial(sample_plan, rows, 1.0, device=device)
-
-    def cut(per_sample: bool) -> None:
-        pairs = plan(per_sample=per_sample)
-        shares = pairs.lam if per_sample else pairs.lam[:1]
-        cutmix(images, pairs, sample_boxes(shares, height, width, device=device if per_sample else None), out=out)
-
+    plan, rolled = (sample_plan(rows, 1.0, pairing=pairing, device=device) for pairing in PAIRINGS)
+    each, half = sample_plan(rows, 1.0, per_sample=True, device=device), torch.full((rows,), 0.5)
+    box, boxes = sample_boxes(half[:1], height, width), sample_boxes(half, height, width, device=device)
     variants = {
         "copy into a buffer: 2 passes": lambda: out.copy_(images),
-        "mixup, permutation": lambda: mix(images, plan(), out=out),
-        "mixup, permutation, λ per row": lambda: mix(images, plan(per_sample=True), out=out),
-        "mixup, roll": lambda: mix(images, plan(pairing="roll"), out=out),
-        "mixup, permutation, fresh memory": lambda: mix(images, plan()),
-        "CutMix, box per batch": lambda: cut(False),
-        "CutMix, box per row": lambda: cut(True),
+        "draw pairs and λ": lambda: sample_plan(rows, 1.0, device=device),
+        "draw a box per row": lambda: sample_boxes(half, height, width, device=device),
+        "mixup, permutation": lambda: mix(images, plan, out=out),
+        "mixup, permutation, λ per row": lambda: mix(images, each, out=out),
+        "mixup, roll": lambda: mix(images, rolled, out=out),
+        "mixup, permutation, fresh memory": lambda: mix(images, plan),
+        "CutMix, box per batch (λ = 0.5)": lambda: cutmix(images, plan, box, out=out),
+        "CutMix, box per row (λ = 0.5)": lambda: cutmix(images, plan, boxes, out=out),
         "saliency": lambda: saliency(gradient),
     }
     for grid in grids:
-        puzzle = partial(puzzlemix, images, salient=salient, grid=grid, out=out)
-        variants[f"PuzzleMix, {grid}x{grid}"] = lambda puzzle=puzzle: puzzle(plan())
-        variants[f"PuzzleMix, {grid}x{grid}, high"] = lambda puzzle=puzzle: puzzle(plan(), quality="high")
+        puzzle = partial(puzzlemix, images, plan, salient, grid=grid, out=out)
+        variants |= {
+            f"PuzzleMix, {grid}x{grid}": puzzle,
+            f"PuzzleMix, {grid}x{grid}, high": partial(puzzle, quality="high"),
+        }
     return variants
 
 
 def peer_variants(images: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """The same of other libraries, where installed. timm writes into the batch, so each has its own."""
+    """The same of other libraries, where installed, with their draws and labels; timm writes into its batch."""
     labels = torch.arange(len(images), device=images.device) % 10
     one_hot, own = torch.nn.functional.one_hot(labels, 10).float(), images.clone()
     found = {}

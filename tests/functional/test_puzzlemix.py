@@ -188,6 +188,17 @@ def test_adversarial_draws_and_grids_follow_their_generator():
     assert [abs(grids.count(grid) - 100) < 40 for grid in (2, 4, 8, 16)] == [True] * 4
 
 
+def test_all_tensors_are_made_on_the_device_of_the_images():
+    images, index, lam = torch.rand(6, 3, 9, 8), torch.arange(6), torch.rand(6)
+    images, index, lam = (tensor.to("meta") for tensor in (images, index, lam))
+    for n_labels in (2, 3):
+        settings = {"n_labels": n_labels, "grid": 3, "std": torch.rand(3), "quality": "high", "t_eps": None}
+        mixed, plan = puzzlemix(images, MixPlan(index, lam), saliency(images), **settings)
+        assert {mixed.device.type, plan.lam.device.type} == {"meta"}
+    noise = adversarial_noise(start_noise(images, 10), images, 10, 0.5)
+    assert perturb(images, noise, torch.rand(3), torch.rand(3)).device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("setting", "allowed"),
     [

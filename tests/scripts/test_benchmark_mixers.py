@@ -24,7 +24,7 @@ def test_tables_and_record_hold_every_mixer(benchmark, tmp_path, capsys):
     torch.set_num_threads(threads)
     record = json.loads((tmp_path / "results.json").read_text())
     first, second = record["results"]["4x3x32x32"], record["results"]["2x1x8x8"]
-    assert {"mixup, roll", "CutMix, box per row", "PuzzleMix, 2x2", "PuzzleMix, 16x16, high"} < first.keys()
+    assert {"mixup, roll", "CutMix, box per row (λ = 0.5)", "PuzzleMix, 2x2", "PuzzleMix, 16x16, high"} < first.keys()
     assert "PuzzleMix, 2x2" in second
     assert "PuzzleMix, 16x16" not in second
     assert first["ResNet-18 step, 3x3 stem"]["of_step"] > first["PuzzleMix, 2x2"]["of_step"] > 0
