@@ -73,13 +73,14 @@ def test_places_without_saliency_keep_their_own_block():
     assert torch.equal(assign_blocks(torch.zeros(5, 4, 4), visible, T_EPS), torch.arange(16).repeat(5, 1))
 
 
-def test_tied_movers_do_not_share_a_place():
-    salient, visible = torch.zeros(3, 3, 3), torch.zeros(3, 3, 3, dtype=torch.bool)
-    salient[:, 0, 1] = salient[:, 1, 0] = salient[:, 1, 2] = salient[:, 2, 1] = 1.0
-    visible[:, 1, 1] = visible[:, 0, 0] = True
-    shown = assign_blocks(salient, visible, T_EPS)
+def test_of_two_tied_movers_the_second_takes_the_next_best_place():
+    # Hidden blocks 0 and 2 are equally far from place 1, which one of them takes, and from place 7 for the other.
+    salient, visible = torch.zeros(1, 9), torch.zeros(1, 9, dtype=torch.bool)
+    salient[0, [0, 2]], salient[0, 1] = 1.0, 0.3
+    visible[0, [1, 7]] = True
+    shown = assign_blocks(salient.view(1, 3, 3), visible.view(1, 3, 3), 0.4)
     check_one_to_one(shown, visible)
-    assert (salient.flatten(1).gather(1, shown)[visible.flatten(1)] == 1.0).all()
+    assert set(shown[0, [1, 7]].tolist()) == {0, 2}
 
 
 def test_memory_is_bounded_without_changing_the_result(monkeypatch):
