@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LogitMix as pure functions: tensors in, tensors out; torch only, no state."""
+"""LogitMix and the ways to mix as pure functions: tensors in, tensors out; torch only, no state."""
 
 from logitmix_nlp.functional.bootstrap import Interval, bootstrap_interval
 from logitmix_nlp.functional.calibration import (
@@ -10,6 +10,7 @@ from logitmix_nlp.functional.calibration import (
     overconfidence_error,
 )
 from logitmix_nlp.functional.classwise import class_confidence_bins, classwise_calibration_error
+from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.losses import (
     infer_problem_type,
     logit_similarity,
@@ -17,8 +18,18 @@ from logitmix_nlp.functional.losses import (
     mixed_cross_entropy,
     supervised_loss,
 )
-from logitmix_nlp.functional.mixing import MixPlan, mix, sample_plan, union_mask
+from logitmix_nlp.functional.mixing import PAIRINGS, MixPlan, mix, sample_plan, union_mask
 from logitmix_nlp.functional.ood import OodScores, ood_metrics, ood_scores
+from logitmix_nlp.functional.puzzlemix import (
+    AdversarialDraw,
+    adversarial_noise,
+    perturb,
+    puzzlemix,
+    saliency,
+    sample_adversarial,
+    sample_grid,
+    start_noise,
+)
 from logitmix_nlp.functional.ranking import auroc, false_positive_rate
 from logitmix_nlp.functional.scores import ScoreSums, brier_score, negative_log_likelihood, score_sums
 from logitmix_nlp.functional.selective import (
@@ -31,6 +42,8 @@ from logitmix_nlp.functional.selective import (
 )
 
 __all__ = [
+    "PAIRINGS",
+    "AdversarialDraw",
     "ConfidenceBins",
     "Interval",
     "MixPlan",
@@ -39,6 +52,7 @@ __all__ = [
     "RowConfidences",
     "ScoreSums",
     "adaptive_calibration_error",
+    "adversarial_noise",
     "area_under_risk_coverage",
     "auroc",
     "bootstrap_interval",
@@ -47,6 +61,7 @@ __all__ = [
     "classwise_calibration_error",
     "confidence_auroc",
     "confidence_bins",
+    "cutmix",
     "expected_calibration_error",
     "false_positive_rate",
     "infer_problem_type",
@@ -59,9 +74,16 @@ __all__ = [
     "ood_metrics",
     "ood_scores",
     "overconfidence_error",
+    "perturb",
+    "puzzlemix",
     "row_confidences",
+    "saliency",
+    "sample_adversarial",
+    "sample_boxes",
+    "sample_grid",
     "sample_plan",
     "score_sums",
+    "start_noise",
     "supervised_loss",
     "union_mask",
 ]

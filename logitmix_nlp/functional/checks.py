@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks at the edge of the loss core: each says what was given, what is allowed and what to do."""
+"""Checks at the edge of the functional core: each says what was given, what is allowed and what to do."""
 
 import torch
 
@@ -8,7 +8,10 @@ __all__ = [
     "PROBLEM_TYPES",
     "REGRESSION",
     "SINGLE_LABEL",
+    "check_images",
     "check_label_values",
+    "check_out",
+    "check_pairs",
     "check_smoothing",
     "check_targets",
     "check_weights",
@@ -87,3 +90,51 @@ def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
             f"Training labels must be {allowed}, got {labels[row].tolist()} in row {row} of a batch: "
             "check the dataset, and leave unlabelled rows out."
         )
+
+
+def check_pairs(x: torch.Tensor, index: torch.Tensor, lam: torch.Tensor) -> None:
+    """Refuse a plan for another number of rows.
+
+    Raises:
+        ValueError: Naming the three shapes.
+    """
+    if not x.shape[:1] == index.shape == lam.shape:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}, but the plan is for {len(index)} rows and has lam of shape "
+            f"{tuple(lam.shape)}: all three must agree on the number of rows."
+        )
+
+
+def check_images(images: torch.Tensor) -> None:
+    """Refuse anything but a batch of floating point images.
+
+    Raises:
+        TypeError: If the pixels are integers.
+        ValueError: If the shape is not `(B, C, H, W)`, or a side is 0.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"Images must be floating point, got {images.dtype}: scale bytes by 1/255 first.")
+    if images.dim() != 4 or not images.numel():
+        raise ValueError(f"Images must have shape (B, C, H, W) with no side of 0, got {tuple(images.shape)}.")
+
+
+def check_out(out: torch.Tensor, x: torch.Tensor) -> None:
+    """Refuse a buffer of another kind than `x`, or one that shares memory with it.
+
+    Raises:
+        ValueError: Naming what differs.
+    """
+    if (out.shape, out.dtype, out.device) != (x.shape, x.dtype, x.device):
+        raise ValueError(
+            f"out must be {x.dtype} of shape {tuple(x.shape)} on {x.device} like the input, got {out.dtype} of shape "
+            f"{tuple(out.shape)} on {out.device}."
+        )
+    (first, first_end), (second, second_end) = _span(out), _span(x)
+    if out.numel() and first < second_end and second < first_end:
+        raise ValueError("out shares memory with the input, which must stay as it is: pass another buffer.")
+
+
+def _span(x: torch.Tensor) -> tuple[int, int]:
+    """First address of a tensor, and the one behind its last element."""
+    reach = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    return x.data_ptr(), x.data_ptr() + (reach + 1) * x.element_size()
