@@ -13,9 +13,9 @@ demo: .venv/.demo  ## fine-tune MiniLM on BBC News headlines three ways and comp
 	$(BIN)/python scripts/demo.py --output_dir runs/demo
 
 test: .venv/.test  ## run the default test suite (no network, CPU)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
-test-slow: .venv/.test .venv/.demo  ## run the tests that take minutes
+test-slow: .venv/.test .venv/.demo .venv/.cluster  ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
 quality: .venv/.quality  ## check style and formatting
