@@ -19,7 +19,10 @@ def main() -> int:
         print("usage: python -m glue_runs COMMAND ... (COMMAND --help shows its flags)", *lines, sep="\n",
               file=sys.stdout if name in ("-h", "--help") else sys.stderr)  # fmt: skip
         return 0 if name in ("-h", "--help") else 2
-    return importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
+    try:
+        return importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class DataArguments:
                 f"and --test_file; got {found}."
             )
         if self.task_name is not None:
-            get_task(self.task_name)
+            self.task_name = get_task(self.task_name).name
         if self.dataset_config_name is not None and self.dataset_name is None:
             raise ValueError("--dataset_config_name belongs to --dataset_name; give both or neither.")
         if self.task_name is not None and (self.text_column_names or self.label_column_name != "label"):

@@ -128,7 +128,10 @@ def run_process(folder: Path, environment: dict[str, str], stop: threading.Event
     for _ in range(ATTEMPTS):
         if stop.is_set():
             return "stopped"
-        process = start(folder, environment)
+        try:
+            process = start(folder, environment)
+        except OSError as error:
+            return " ".join(str(error).split())
         try:
             while process.poll() is None and not stop.wait(POLL_SECONDS):
                 pass

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from glue_runs.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.command_line import given_flags, to_flags
 from glue_runs.job import ARGUMENTS
 from glue_runs.published import TASKS
 from glue_runs.recipe import RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
-from glue_runs.results import GRID_NAME, RESULT_NAME, read_result
+from glue_runs.results import GRID_NAME, is_finished
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
 
-__all__ = ["GridArguments", "PlannedRun", "is_finished", "plan_runs", "write_grid", "write_plan"]
+__all__ = ["GridArguments", "PlannedRun", "plan_runs", "write_grid", "write_plan"]
 
 EQUAL_COMPUTE = "vanilla, equal compute"
 _FIXED = ("task_name", "output_dir", "seed", "mix_method", "report_as", "model_name_or_path", "data_dir")
@@ -49,11 +51,14 @@ class GridArguments:
         default=None, metadata={"help": "Address of a Ray cluster, or auto. Default: start one on this machine."}
     )
     cpus_per_run: int = field(default=1, metadata={"help": "CPU cores that Ray reserves for a run."})
-    gpus_per_run: float = field(default=0.0, metadata={"help": "GPUs that Ray reserves for a run; 0.25 shares one."})
+    gpus_per_run: float = field(
+        default=0.0, metadata={"help": "GPUs that Ray reserves for a run; 0.25 shares one, 0 hides them."}
+    )
 
     def __post_init__(self):
+        self.tasks = [get_task(task).name for task in self.tasks]
         for task in self.tasks:
-            get_task(task)
+            get_task(task).split("train")
         for name in ("tasks", "methods", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -81,6 +86,11 @@ class PlannedRun:
     seed: int
     folder: Path
     flags: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds the result of a run with these flags, see [`glue_runs.results.is_finished`]."""
+        return is_finished(self.folder, self.flags)
 
     @property
     def name(self) -> str:
@@ -115,12 +125,21 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
         for task in args.tasks:
             for method in all_methods(args, common):
                 folder = Path(args.output_dir).resolve() / task / folder_name(method) / f"seed-{seed}"
-                where = {"model_name_or_path": args.model, "task_name": task, "data_dir": args.data_dir}
+                where = {
+                    "model_name_or_path": _place(args.model),
+                    "task_name": task,
+                    "data_dir": _place(args.data_dir),
+                }
                 how = {"report_as": method, "seed": seed, "output_dir": str(folder)}
                 flags = {**where, **method_flags(method, common), **how}
                 flags = given_flags(ARGUMENTS, to_flags(flags))  # values of the type and in the order of the result's
                 runs.append(PlannedRun(task, method, seed, folder, flags))
     return runs
+
+
+def _place(name: str | None) -> str | None:
+    """A local folder by its absolute path, which holds wherever the run is executed; a name on the Hub as it is."""
+    return os.path.abspath(name) if name is not None and Path(name).exists() else name
 
 
 def all_methods(args: GridArguments, common: dict[str, Any]) -> list[str]:
@@ -129,11 +148,6 @@ def all_methods(args: GridArguments, common: dict[str, Any]) -> list[str]:
         return args.methods
     baseline = equal_compute(args.methods, common)
     return list(dict.fromkeys([args.methods[0], baseline, *args.methods[1:]]))
-
-
-def is_finished(run: PlannedRun) -> bool:
-    """Whether the run's folder holds its result, of exactly these flags."""
-    return (run.folder / RESULT_NAME).is_file() and read_result(run.folder).config == run.flags
 
 
 def write_plan(run: PlannedRun) -> None:
@@ -147,14 +161,14 @@ def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequenc
     """Write `grid.json`, which gives a report its order and names; what earlier grids left in the folder stays."""
     path = Path(args.output_dir) / GRID_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     methods = list(dict.fromkeys(run.method for run in runs))
     labels = {method: EQUAL_COMPUTE for method in methods if method not in args.methods}
     new = {"tasks": args.tasks, "methods": methods, "seeds": args.seeds, "commands": [list(command)]}
-    grid = {
-        name: found.get(name, []) + [v for v in values if v not in found.get(name, [])] for name, values in new.items()
-    }
-    _write(path, {**grid, "labels": {**found.get("labels", {}), **labels}})
+    with filelock.FileLock(path.with_name(path.name + ".lock")):
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        for name, values in new.items():
+            new[name] = found.get(name, []) + [value for value in values if value not in found.get(name, [])]
+        _write(path, {**new, "labels": {**found.get("labels", {}), **labels}})
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m glue_runs run`: plan a grid, execute what is not finished, say what failed."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 
 from transformers import HfArgumentParser
 
 from glue_runs.executors import execute
-from glue_runs.grid import GridArguments, PlannedRun, is_finished, plan_runs, write_grid, write_plan
+from glue_runs.grid import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
 from glue_runs.progress import ProgressView
 from glue_runs.results import read_result
 
@@ -29,13 +30,13 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         `int`: 0 if all runs are finished, 1 if some failed, 2 if the flags are wrong, 130 after Ctrl-C.
     """
-    parser = HfArgumentParser(GridArguments, usage=USAGE)
+    parser = HfArgumentParser(GridArguments, usage=USAGE, allow_abbrev=False)
     try:
         args, rest = parser.parse_args_into_dataclasses(
             list(argv), return_remaining_strings=True, look_for_args_file=False
         )
         runs = plan_runs(args, rest)
-        todo = [run for run in runs if not is_finished(run)]
+        todo = [run for run in runs if not run.finished]
         write_grid(args, runs, ["python", "-m", "glue_runs", "run", *argv])
         for run in todo:
             write_plan(run)
@@ -51,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     if failures:
         print(f"{len(failures)} of {len(runs)} runs failed; {HINT}.", file=sys.stderr)
         return 1
-    print(f"All {len(runs)} runs are finished: python -m glue_runs report {args.output_dir}", file=sys.stderr)
+    report = shlex.join(["python", "-m", "glue_runs", "report", args.output_dir])
+    print(f"All {len(runs)} runs are finished: {report}", file=sys.stderr)
     return 0
 
 
@@ -68,7 +70,7 @@ def execute_and_show(
                 view.update()
                 continue
             run, problem = outcome
-            if problem is None and not is_finished(run):
+            if problem is None and not run.finished:
                 problem = "it ended without a result"
             if problem is not None:
                 failures.append((run, problem))

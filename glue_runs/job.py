@@ -24,7 +24,7 @@ from glue_runs.data import load_data, needed_splits
 from glue_runs.labels import DataDescription, resolve_labels
 from glue_runs.metrics import make_compute_metrics
 from glue_runs.preprocessing import model_inputs, select_rows
-from glue_runs.record import RunState, find_run, run_record, write_record
+from glue_runs.record import RunState, check_results, find_run, run_record, write_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 
 __all__ = ["ARGUMENTS", "Job", "parse_arguments", "prepare"]
@@ -135,6 +135,7 @@ def find_state(model_args: ModelArguments, data_args: DataArguments, args: Logit
     record = run_record(model_args, data_args, args)
     state = find_run(args.output_dir, record, args.resume_from_checkpoint)
     if state.finished:
+        check_results(args.output_dir)
         logger.info("%s holds the finished run; its model is used. To train anew, choose another.", args.output_dir)
     elif state.weights_dropped:
         logger.info("%s holds a finished run without its weights; it is trained again.", args.output_dir)

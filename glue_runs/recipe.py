@@ -2,6 +2,7 @@
 """The paper's recipe for GLUE, and methods written as text: `logitmix/mix_site=layer:2/mix_alpha=0.4`."""
 
 import dataclasses
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from logitmix_nlp.methods import get_method
 
 __all__ = ["RECIPE", "equal_compute", "folder_name", "method_flags", "parse_method"]
 
+_NOT_OF_A_METHOD = ("hub_token", "output_dir", "seed", "do_train", "do_eval", "do_predict", "resume_from_checkpoint")
 _HARDWARE = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")  # checked where the run is, not where planned
 
 # Section 5: "the batch size is 8, the learning rate is 2e-5, the max sequence length is 128, and the number of the
@@ -57,12 +59,14 @@ def parse_method(spec: str) -> dict[str, Any]:
         flag, equals, value = part.partition("=")
         if not equals or not value:
             raise ValueError(f"method {spec!r}: expected FLAG=VALUE, found {part!r}; write METHOD/FLAG=VALUE/...")
+        if flag in _NOT_OF_A_METHOD:
+            raise ValueError(f"{flag!r} is no part of a method; give it to the grid, for all methods.")
         if flag not in known:
             raise ValueError(f"method {spec!r}: unknown flag {flag!r}{suggestion(flag, known)}.")
         if flag in flags:
             raise ValueError(f"method {spec!r}: {flag!r} is given twice.")
         flags[flag] = value
-    return given_flags((LogitMixTrainingArguments,), to_flags(flags))
+    return given_flags((LogitMixTrainingArguments,), to_flags(flags), usage=f"METHOD/FLAG=VALUE/..., got {spec}")
 
 
 def method_flags(spec: str, common: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,18 +94,28 @@ def equal_compute(specs: Sequence[str], common: Mapping[str, Any]) -> str:
         `str`: Method specification of the baseline.
 
     Raises:
-        ValueError: If no method costs more than vanilla does.
+        ValueError: If no method costs more than vanilla does, or some count epochs and others steps.
     """
-    passes = max(_passes(method_flags(spec, common)) for spec in specs)
-    if passes == 1:
+    all_flags = [method_flags(spec, common) for spec in specs]
+    lengths = {"max_steps" if flags.get("max_steps", -1) > 0 else "num_train_epochs" for flags in all_flags}
+    if len(lengths) > 1:
+        raise ValueError("--equal_compute: some methods count max_steps and others epochs; use one of them for all.")
+    (length,) = lengths
+    rows = _batch_size if length == "max_steps" else lambda flags: 1  # an epoch has as many rows for every batch size
+    wanted = max(_passes(flags) * flags[length] * rows(flags) for flags in all_flags) / rows(common)
+    if wanted <= common[length]:
         raise ValueError(f"--equal_compute: none of {', '.join(specs)} costs more passes than vanilla; leave it out.")
-    length = "max_steps" if common.get("max_steps", -1) > 0 else "num_train_epochs"
-    return f"vanilla/{length}={common[length] * passes:g}"
+    value = math.ceil(wanted) if length == "max_steps" else wanted
+    return f"vanilla/{length}={int(value) if value == int(value) else value}"
 
 
 def folder_name(spec: str) -> str:
     """The specification as a folder name: no `/`, and no `:`, which some file systems refuse."""
     return spec.replace("/", "+").replace(":", "_")
+
+
+def _batch_size(flags: Mapping[str, Any]) -> int:
+    return flags["per_device_train_batch_size"] * flags.get("gradient_accumulation_steps", 1)
 
 
 def _passes(flags: Mapping[str, Any]) -> int:

@@ -11,13 +11,18 @@ from transformers.utils import CONFIG_NAME
 
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
 
-__all__ = ["RunState", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
+__all__ = ["RunState", "check_results", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
 
-RECORD_NAME, FINISHED_NAME = "run.json", "train_results.json"
+RECORD_NAME, FINISHED_NAME, ALL_RESULTS_NAME = "run.json", "train_results.json", "all_results.json"
 LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME = "run.lock", "log.txt", "flags.json", "progress.json"
 _SECRETS = ("token", "hub_token")
-_RECORDS = (".json", ".txt", ".lock", ".tsv", ".parquet", ".html", ".md")
-_MODEL_RECORDS = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
+_MODELS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
+_WEIGHTS = (*_MODELS, "training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
+_MODEL_FILES = (
+    "*.safetensors.index.json", "*.bin.index.json", "generation_config.json", "adapter_config.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
+    "chat_template.jinja", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", CONFIG_NAME,
+)  # fmt: skip
 _MODEL = ("model_name_or_path", "config_name", "tokenizer_name", "model_revision", "ignore_mismatched_sizes")
 _DATA = (
     "task_name", "data_dir", "dataset_name", "dataset_config_name", "train_file", "text_column_names",
@@ -53,8 +58,10 @@ def run_record(model_args: Any, data_args: Any, args: Any) -> dict[str, Any]:
 
 
 def write_record(output_dir: str | Path, record: dict[str, Any]) -> None:
-    """Write the record of a run that starts."""
+    """Write the record of a run that starts or goes on, and delete what an earlier end of it left."""
     Path(output_dir).mkdir(parents=True, exist_ok=True)
+    for name in (FINISHED_NAME, ALL_RESULTS_NAME):
+        (Path(output_dir) / name).unlink(missing_ok=True)
     (Path(output_dir) / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -86,7 +93,7 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
         return RunState(checkpoint)
     if not (folder / RECORD_NAME).is_file():
         ours = (LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME)
-        if folder.is_dir() and any(path.name not in ours for path in folder.iterdir()):
+        if folder.is_dir() and any(path.name.removesuffix(".partial") not in ours for path in folder.iterdir()):
             raise ValueError(
                 f"--output_dir {folder} is not empty and holds no run of this script; choose another folder, empty "
                 "it, or give --resume_from_checkpoint PATH, or true for the folder's last checkpoint."
@@ -97,14 +104,25 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
     except ValueError:
         found = {}
     changed = [name for name, value in record.items() if found.get(name) != value]
-    if changed and found:
+    finished = (folder / FINISHED_NAME).is_file()
+    if changed and found and (finished or checkpoint is not None):
         listed = "; ".join(f"{name}: {found.get(name)!r} there, {record[name]!r} now" for name in changed)
         raise ValueError(
             f"--output_dir {folder} holds another run ({listed}); choose another folder, or go on from its last "
             "checkpoint all the same with --resume_from_checkpoint true."
         )
-    finished, has_model = (folder / FINISHED_NAME).is_file(), (folder / CONFIG_NAME).is_file()
+    has_model = (folder / CONFIG_NAME).is_file() and any(any(folder.glob(pattern)) for pattern in _MODELS)
     return RunState(checkpoint, finished and has_model, weights_dropped=finished and not has_model)
+
+
+def check_results(output_dir: str | Path) -> None:
+    """Refuse a finished run whose `all_results.json`, to which an evaluation adds its figures, cannot be read."""
+    path = Path(output_dir) / ALL_RESULTS_NAME
+    try:
+        if path.is_file():
+            json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and repeat the command.") from error
 
 
 def without_secrets(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,9 +131,9 @@ def without_secrets(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drop_weights(output_dir: str | Path) -> None:
-    """Delete checkpoints, model and tokenizer from the folder of a finished run; records and predictions stay."""
-    for path in Path(output_dir).iterdir():
-        if path.is_dir() and path.name.startswith("checkpoint-"):
-            shutil.rmtree(path)
-        elif path.is_file() and (path.suffix not in _RECORDS or path.name in (*_MODEL_RECORDS, "vocab.txt")):
+    """Delete checkpoints, model and tokenizer from the folder of a finished run, and nothing else."""
+    for path in Path(output_dir).glob("checkpoint-*"):
+        shutil.rmtree(path)
+    for pattern in (*_WEIGHTS, *_MODEL_FILES):
+        for path in Path(output_dir).glob(pattern):
             path.unlink()

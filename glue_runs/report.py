@@ -73,7 +73,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
     for run in grid.runs.values():
         if int(run.config.get("n_bins", 15)) != n_bins:
             raise ValueError(
-                f"{run.folder} was scored with {run.config['n_bins']} bins; give that number as --n_bins."
+                f"{run.folder} was scored with {run.config.get('n_bins', 15)} bins; give that number as --n_bins."
             )
     models = ", ".join(sorted({str(run.config.get("model_name_or_path", "unknown")) for run in grid.runs.values()}))
     sections = (
@@ -146,6 +146,7 @@ def _facts(grid: ResultGrid) -> tuple[tuple[str, str], ...]:
     facts += [
         ("Flags of all runs", " ".join(f"{name}={value}" for name, value in common.items()) or "none"),
         ("Flags set per run", ", ".join(varied) or "none"),
+        *[("Warning", warning) for warning in grid.warnings],
         (
             "Versions",
             ", ".join(f"{name} {_distinct(run.versions.get(name, 'none') for run in runs)}" for name in packages),

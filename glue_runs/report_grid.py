@@ -3,7 +3,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
+OF_A_RUN = ("seed", "output_dir", "do_predict", "keep_weights", "model_name_or_path", "data_dir", "logging_steps")
 LISTS = ("tasks", "methods", "seeds")
 FIRST_METHODS = ("vanilla", "mixup", "logitmix")
 HEADLINES = ("matthews_correlation", "spearmanr", "accuracy")  # the first one that a task has stands for it (Table 3)
-SHORT = {"eval_matched": "-m", "eval_mismatched": "-mm"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ScoreColumn:
     @property
     def title(self) -> str:
         """Name of the column, such as `MNLI-mm`."""
-        return self.task.folder + SHORT.get(self.prefix, "")
+        return Path(self.task.split(self.prefix.replace("eval", "test")).submission).stem
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class ResultGrid:
         runs (`dict`): From `(task, method, seed)` to the run, in order.
         missing (`tuple` of triples): Task, method and seed of each run that is expected and not there.
         settings (`dict`): What `grid.json` holds.
+        warnings (`tuple` of `str`): Seeds of one task and method that were trained with different flags.
     """
 
     root: Path
@@ -63,6 +64,7 @@ class ResultGrid:
     runs: dict[tuple[str, str, int], RunResult]
     missing: tuple[tuple[str, str, int], ...]
     settings: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[GlueTask, ...]:
@@ -127,7 +129,21 @@ def load_grid(root: str | Path) -> ResultGrid:
         runs={key: found[key] for key in itertools.product(tasks, methods, seeds) if key in found},
         missing=tuple(key for key in expected if key not in found),
         settings=settings,
+        warnings=tuple(_different_flags(found)),
     )
+
+
+def _different_flags(runs: Mapping[tuple[str, str, int], RunResult]) -> Iterator[str]:
+    """One line for each flag in which the seeds of a task and method differ."""
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for (task, method, _), run in runs.items():
+        groups.setdefault((task, method), []).append(run)
+    for (task, method), group in groups.items():
+        for name in sorted({name for run in group for name in run.config} - set(OF_A_RUN)):
+            values = {run.seed: run.config.get(name) for run in group}
+            if any(value != values[group[0].seed] for value in values.values()):
+                told = ", ".join(f"{value} for seed {seed}" for seed, value in values.items())
+                yield f"{task} {method} was trained with different {name}: {told}"
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -92,7 +92,10 @@ def time_table(grid: ResultGrid) -> Table | None:
         return None
     title = f"Training time, as a multiple of {grid.labels[BASELINE]} with the same seed"
     heads = tuple(Column(task.folder) for task in grid.tasks)
-    note = "Wall-clock time of training; of a run that was resumed, that of its last process only."
+    note = (
+        "Wall-clock time of training; of a run that was resumed, that of its last process only. It holds the "
+        "evaluations and checkpoints in between, and how busy the machine was with other runs."
+    )
     return _with_seeds(Table("time", title, "method", heads, _frozen(rows), (note,)))
 
 

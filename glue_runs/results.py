@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ import numpy as np
 import pyarrow.parquet as parquet
 import torch
 
-__all__ = ["RunResult", "installed_versions", "load_results", "read_result", "write_result"]
+__all__ = ["RunResult", "installed_versions", "is_finished", "load_results", "read_result", "write_result"]
 
 RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
+_MORE = {"do_eval": False, "do_predict": False, "save_predictions": False, "keep_weights": True}
+_PLACES = ("model_name_or_path", "data_dir", "config_name", "tokenizer_name")
+_ELSEWHERE = (
+    "output_dir", "cache_dir", "overwrite_cache", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm",
+    "report_to", "log_level", "logging_steps", "save_strategy", "save_steps", "save_total_limit",
+)  # fmt: skip
 _PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -69,7 +76,11 @@ class RunResult:
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what is computed, and the device."""
     versions = {"python": platform.python_version()}
-    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"  # run from a checkout on the path
     versions["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     return versions
 
@@ -100,7 +111,35 @@ def read_result(folder: str | Path) -> RunResult:
     try:
         return RunResult(**json.loads(path.read_text(encoding="utf-8")), folder=Path(folder))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not the result of a run ({error}); delete the folder and run it again.") from error
+        raise ValueError(
+            f"{path}: not the result of a run ({error}); delete it if it is one, else keep it elsewhere."
+        ) from error
+
+
+def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the result of a run with these flags, or of one that did more.
+
+    Flags that change nothing in the result (logging, workers, where the folder lies) are not compared; an unreadable
+    result counts as none.
+
+    Args:
+        folder (`str` or `Path`): Folder of the run.
+        flags (`Mapping[str, Any]`): Flags of the run wanted.
+    """
+    try:
+        found = read_result(folder).config
+    except (FileNotFoundError, ValueError):
+        return False
+    names = {*found, *flags} - {*_MORE, *_ELSEWHERE}
+    return all(_same(name, found.get(name), flags.get(name)) for name in names) and all(
+        found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
+    )
+
+
+def _same(name: str, found: Any, wanted: Any) -> bool:
+    if name in _PLACES and found is not None and wanted is not None:
+        return os.path.realpath(found) == os.path.realpath(wanted) or found == wanted
+    return found == wanted
 
 
 def load_results(root: str | Path) -> list[RunResult]:

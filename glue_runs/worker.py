@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 
 from glue_runs import run
 from glue_runs.record import FLAGS_NAME, LOCK_NAME, LOG_NAME, PROGRESS_NAME
+from glue_runs.results import is_finished
 
 __all__ = ["ProgressFile", "end_with_parent", "last_line", "main", "read_progress", "start"]
 
@@ -91,6 +92,8 @@ def main(flags_file: Path) -> int:
     folder = flags_file.parent
     try:
         with filelock.FileLock(folder / LOCK_NAME, timeout=LOCK_SECONDS):
+            if is_finished(folder, json.loads(flags_file.read_text(encoding="utf-8"))):
+                return 0  # by another grid, or by this one just before its process was killed
             return run.main([str(flags_file)], [ProgressFile(folder / PROGRESS_NAME)])
     except filelock.Timeout:
         print(f"error: another process works in {folder}; wait for it, or end it.", file=sys.stderr)

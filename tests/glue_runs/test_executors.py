@@ -152,6 +152,14 @@ def test_two_processes_never_work_on_one_run(tmp_path, monkeypatch, capsys):
     assert "another process works in" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_gone_fails_its_run_alone(tmp_path):
+    runs = planned(tmp_path, 1)
+    runs[0].folder.rmdir()
+    outcomes = execute_locally(runs, GridArguments(model="m", output_dir=str(tmp_path)))
+    (problem,) = [outcome[1] for outcome in outcomes if outcome is not None]
+    assert "No such file or directory" in problem
+
+
 def test_ray_missing_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     args = GridArguments(model="m", output_dir=str(tmp_path), executor="ray")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from glue_runs import grid, grid_command
-from glue_runs.grid import GridArguments, is_finished, plan_runs, write_grid, write_plan
+from glue_runs import grid_command, worker
+from glue_runs.grid import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
 from glue_runs.job import parse_arguments
-from glue_runs.results import RunResult, read_result, write_result
+from glue_runs.results import GRID_NAME, RunResult, read_result, write_result
 
 
 def arguments(folder, **given):
@@ -65,20 +65,59 @@ def test_equal_compute_adds_a_baseline_behind_vanilla(tmp_path):
 
 def test_a_run_is_finished_when_its_result_is_of_the_same_flags(tmp_path):
     run = plan_runs(arguments(tmp_path))[0]
-    assert not is_finished(run)
+    assert not run.finished
     finish(run)
-    assert is_finished(run)
-    assert not is_finished(plan_runs(arguments(tmp_path), ["--max_steps", "5"])[0])
-    finish(run, do_predict=True)
-    assert not is_finished(run)
+    assert run.finished
+    assert not plan_runs(arguments(tmp_path), ["--max_steps", "5"])[0].finished
+    assert not plan_runs(arguments(tmp_path, model="other"))[0].finished
 
 
-def test_a_broken_result_is_named(tmp_path):
+def test_a_run_that_did_more_is_finished_and_one_that_did_less_is_not(tmp_path):
+    run = plan_runs(arguments(tmp_path))[0]
+    for more in (["--do_predict", "true"], ["--keep_weights", "true"]):
+        wanted = plan_runs(arguments(tmp_path), more)[0]
+        finish(run)
+        assert run.finished
+        assert not wanted.finished
+        finish(wanted)
+        assert run.finished
+        assert wanted.finished
+
+
+def test_flags_that_change_no_figure_do_not_make_a_run_unfinished(tmp_path):
     run = plan_runs(arguments(tmp_path))[0]
     finish(run)
-    (run.folder / "result.json").write_text('{"task": "cola"')
-    with pytest.raises(ValueError, match=r"result\.json: not the result of a run"):
-        is_finished(run)
+    (tmp_path / "moved").symlink_to(tmp_path)
+    same = ["--logging_steps", "7", "--dataloader_num_workers", "0", "--save_steps", "9"]
+    assert plan_runs(arguments(tmp_path / "moved"), same)[0].finished
+
+
+def test_a_folder_is_the_same_by_whatever_path(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    finish(plan_runs(arguments(tmp_path, data_dir=str(tmp_path / "data")))[0])
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "data/", "link"):
+        assert plan_runs(arguments(tmp_path, data_dir=name))[0].finished
+    assert not plan_runs(arguments(tmp_path, data_dir="elsewhere"))[0].finished
+
+
+def test_a_run_with_a_broken_result_is_not_finished(tmp_path):
+    run = plan_runs(arguments(tmp_path))[0]
+    finish(run)
+    for text in ('{"task": "cola"', "", "[]"):
+        (run.folder / "result.json").write_text(text)
+        assert not run.finished
+        with pytest.raises(ValueError, match=r"result\.json: not the result of a run"):
+            read_result(run.folder)
+
+
+def test_a_process_leaves_a_run_that_another_finished_alone(tmp_path):
+    run = plan_runs(arguments(tmp_path))[0]
+    finish(run)
+    write_plan(run)
+    assert worker.main(run.folder / "flags.json") == 0
+    assert not (run.folder / "run.json").exists()
 
 
 def test_results_are_read_as_they_were_written(tmp_path):
@@ -102,6 +141,8 @@ def test_the_grid_file_keeps_what_earlier_grids_said(tmp_path):
     ("given", "message"),
     [
         ({"tasks": ["colla"]}, "Unknown GLUE task 'colla'"),
+        ({"tasks": ["CoLA", "cola"]}, "--tasks takes one value or several different ones"),
+        ({"tasks": ["ax"]}, "GLUE task 'ax' has no split 'train'"),
         ({"tasks": []}, "--tasks takes one value or several"),
         ({"methods": ["mixup", "mixup"]}, "--methods takes one value or several different ones"),
         ({"seeds": [1, 1]}, "--seeds takes"),
@@ -174,19 +215,28 @@ def test_ctrl_c_ends_a_grid_with_130(tmp_path, outcomes, capsys):
     outcomes["rte"] = KeyboardInterrupt
     assert command(tmp_path) == 130
     assert "repeat the command to go on" in capsys.readouterr().err
-    assert [is_finished(run) for run in plan_runs(arguments(tmp_path, model="m", methods=["mixup"], seeds=[1]))] == [
+    assert [run.finished for run in plan_runs(arguments(tmp_path, model="m", methods=["mixup"], seeds=[1]))] == [
         True,
         False,
     ]
 
 
 def test_a_run_without_a_result_has_failed(tmp_path, outcomes, capsys, monkeypatch):
-    monkeypatch.setattr(grid_command, "is_finished", lambda run: False)
+    monkeypatch.setattr(PlannedRun, "finished", False)
     assert command(tmp_path) == 1
     assert "it ended without a result" in capsys.readouterr().err
+
+
+def test_flags_of_single_runs_are_not_taken_for_those_of_the_grid(tmp_path, capsys):
+    assert command(tmp_path, "--seed", "3") == 2
+    assert "--seed is set by the grid" in capsys.readouterr().err
+
+
+def test_task_names_are_those_of_the_records(tmp_path):
+    assert plan_runs(arguments(tmp_path, tasks=["CoLA"]))[0].task == "cola"
 
 
 def test_wrong_flags_are_one_line(tmp_path, capsys):
     assert command(tmp_path, "--max_stepps=3") == 2
     assert capsys.readouterr().err.startswith("error: unknown argument '--max_stepps=3'")
-    assert not (tmp_path / grid.GRID_NAME).exists()
+    assert not (tmp_path / GRID_NAME).exists()

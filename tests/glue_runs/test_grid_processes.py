@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
 import pytest
 import samples
 
-from glue_runs.grid import GridArguments, is_finished, plan_runs
+from glue_runs.grid import GridArguments, plan_runs
 from glue_runs.record import LOCK_NAME
 from glue_runs.results import load_results
 from logitmix_nlp.checkpoints import last_complete_checkpoint
@@ -41,6 +42,18 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
+@contextmanager
+def running(command: list[str]):
+    """A process that does not outlive the test."""
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
 def wait_for(condition, seconds: float = 200):
     end = time.monotonic() + seconds
     while not condition():
@@ -61,21 +74,19 @@ def test_a_grid_killed_half_way_redoes_only_what_is_not_finished(folder):
         GridArguments(model=str(folder / "model"), output_dir=str(folder / "runs"), tasks=["cola"],
                       methods=["vanilla", "mixup"], seeds=[1], data_dir=str(folder / "glue")), STEPS
     )  # fmt: skip
-    killed = subprocess.Popen(grid(folder, *flags), env=environment(), stderr=subprocess.DEVNULL)
-    wait_for(lambda: last_complete_checkpoint(second.folder) is not None or killed.poll() is not None)
-    killed.kill()
-    killed.wait()
+    with running(grid(folder, *flags)) as killed:
+        wait_for(lambda: last_complete_checkpoint(second.folder) is not None or killed.poll() is not None)
     with filelock.FileLock(second.folder / LOCK_NAME, timeout=30):  # its process ends with the grid
         pass
-    assert is_finished(first)
-    assert not is_finished(second)
+    assert first.finished
+    assert not second.finished
     before = {path: path.stat().st_mtime_ns for path in first.folder.iterdir()}
     done = subprocess.run(grid(folder, *flags), env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "1 of 2 runs are finished already" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in first.folder.iterdir()} == before
     assert "Resuming from" in (second.folder / "log.txt").read_text()
-    assert is_finished(second)
+    assert second.finished
     assert not [path for path in second.folder.iterdir() if path.suffix == ".safetensors" or path.is_dir()]
     ids, labels, logits = load_results(folder / "runs")[0].predictions()
     assert (ids.tolist(), labels.tolist(), logits.shape) == ([0, 1, 2], [1, 0, 1], (3, 2))
@@ -84,12 +95,11 @@ def test_a_grid_killed_half_way_redoes_only_what_is_not_finished(folder):
 @pytest.mark.slow
 def test_ctrl_c_stops_all_runs(folder):
     command = grid(folder, "--tasks", "cola", "--methods", "vanilla", "mixup", "--seeds", "1", "--workers", "2")
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: len(list((folder / "runs").rglob("checkpoint-*"))) == 2)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
-    assert "repeat the command to go on" in process.stderr.read()
-    process.stderr.close()
+    with running(command) as process:
+        wait_for(lambda: len(list((folder / "runs").rglob("checkpoint-*"))) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert "repeat the command to go on" in process.stderr.read()
     for lock in (folder / "runs").rglob(LOCK_NAME):
         filelock.FileLock(lock, timeout=0).acquire().lock.release()
 
@@ -104,11 +114,11 @@ def test_a_ray_cluster_that_loses_a_node_ends_complete(folder):
     flags = ["--executor", "ray", "--ray_address", cluster.address, "--tasks", "cola", "rte"]
     flags += ["--methods", "vanilla", "mixup", "--seeds", "1", "2"]
     try:
-        process = subprocess.Popen(grid(folder, *flags), env=environment(), stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: len(list((folder / "runs").rglob("result.json"))) >= 2 or process.poll() is not None)
-        wait_for(lambda: len(list((folder / "runs").rglob("checkpoint-*"))) >= 2 or process.poll() is not None)
-        cluster.remove_node(lost, allow_graceful=False)
-        error = process.communicate(timeout=240)[1]
+        with running(grid(folder, *flags)) as process:
+            wait_for(lambda: len(list((folder / "runs").rglob("result.json"))) >= 2 or process.poll() is not None)
+            wait_for(lambda: len(list((folder / "runs").rglob("checkpoint-*"))) >= 2 or process.poll() is not None)
+            cluster.remove_node(lost, allow_graceful=False)
+            error = process.communicate(timeout=240)[1]
     finally:
         cluster.shutdown()
     assert process.returncode == 0, error

@@ -33,6 +33,8 @@ def test_a_site_may_be_a_list():
         ("logitmix/mix_alhpa=3", "unknown flag 'mix_alhpa', did you mean 'mix_alpha'"),
         ("logitmix/task_name=cola", "unknown flag 'task_name'"),
         ("logitmix/mix_alpha=1/mix_alpha=2", "'mix_alpha' is given twice"),
+        ("vanilla/hub_token=hf_x", "'hub_token' is no part of a method; give it to the grid"),
+        ("vanilla/seed=9", "'seed' is no part of a method"),
     ],
 )
 def test_specifications_that_cannot_be_read(spec, message):
@@ -73,6 +75,18 @@ def test_equal_compute_counts_the_terms_that_are_used():
     with pytest.raises(ValueError, match="none of vanilla, mixup, .* costs more"):
         equal_compute(["vanilla", "mixup", mixed_only], RECIPE)
     assert equal_compute([mixed_only, "mixup/cls_weight=1"], RECIPE) == "vanilla/num_train_epochs=6"
+
+
+def test_equal_compute_counts_each_methods_own_length():
+    steps = {**RECIPE, "max_steps": 100}
+    assert equal_compute(["logitmix/num_train_epochs=5"], RECIPE) == "vanilla/num_train_epochs=10"
+    assert equal_compute(["mixup/num_train_epochs=4.5"], RECIPE) == "vanilla/num_train_epochs=4.5"
+    assert equal_compute(["logitmix/per_device_train_batch_size=16"], steps) == "vanilla/max_steps=400"
+    assert equal_compute(["logitmix/gradient_accumulation_steps=3"], steps) == "vanilla/max_steps=600"
+    assert equal_compute(["logitmix/per_device_train_batch_size=16"], RECIPE) == "vanilla/num_train_epochs=6"
+    assert equal_compute(["logitmix"], {**RECIPE, "max_steps": 600_000}) == "vanilla/max_steps=1200000"
+    with pytest.raises(ValueError, match="some methods count max_steps and others epochs"):
+        equal_compute(["vanilla", "logitmix/max_steps=50"], RECIPE)
 
 
 def test_folder_names_differ_and_hold_no_separator():

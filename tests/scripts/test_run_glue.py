@@ -189,6 +189,39 @@ def test_a_model_without_head_is_not_asked_to_guess(call, glue, model, tmp_path,
     assert not (out / "CoLA.tsv").exists()
 
 
+def test_a_start_that_failed_leaves_the_folder_free(call, glue, capsys, tmp_path):
+    flags = ["--task_name", "cola", "--do_train"]
+    assert call(*flags, "--data_dir", tmp_path / "nowhere")[0] == 2
+    assert call(*flags, "--data_dir", glue)[0] == 0
+    assert "another run" not in capsys.readouterr().err
+
+
+def test_files_of_the_user_stay_when_weights_are_dropped(call, glue):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--do_eval"]
+    _, out = call(*flags)
+    for name in ("notes.csv", "analysis.ipynb", "figure.png", "report.tex"):
+        samples.write_text(out / name, "x")
+    assert call(*flags, "--keep_weights", "false")[0] == 0
+    assert not (out / "model.safetensors").exists()
+    assert {"notes.csv", "analysis.ipynb", "figure.png", "report.tex"} <= {path.name for path in out.iterdir()}
+
+
+def test_a_model_whose_weights_are_gone_is_trained_again(call, glue):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--do_eval"]
+    _, out = call(*flags)
+    (out / "model.safetensors").unlink()
+    assert call(*flags)[0] == 0
+    assert (out / "model.safetensors").is_file()
+
+
+def test_damaged_figures_of_a_finished_run_are_one_line(call, glue, capsys):
+    flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--do_eval"]
+    _, out = call(*flags)
+    samples.write_text(out / "all_results.json", "")
+    assert call(*flags)[0] == 2
+    assert "all_results.json is damaged" in capsys.readouterr().err
+
+
 def test_resume_from_a_named_checkpoint(call, glue, tmp_path):
     flags = ["--task_name", "cola", "--data_dir", glue, "--do_train", "--save_steps", 1]
     _, first = call(*flags, output_dir=tmp_path / "first")
