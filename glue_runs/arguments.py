@@ -7,7 +7,7 @@ from pathlib import Path
 from glue_runs.files import FILE_TYPES
 from glue_runs.tasks import GLUE_TASKS, get_task
 
-__all__ = ["DataArguments", "ModelArguments"]
+__all__ = ["DataArguments", "ModelArguments", "OutputArguments"]
 
 
 @dataclass
@@ -47,7 +47,11 @@ class DataArguments:
     )
     data_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder of the official GLUE files (FOLDER/CoLA/train.tsv ...). Default: nyu-mll/glue."},
+        metadata={
+            "help": "Folder of local GLUE data: official files (FOLDER/CoLA/train.tsv), Parquet files as "
+            "in nyu-mll/glue (FOLDER/cola/train-00000-of-00001.parquet), or save_to_disk (FOLDER/cola). Default: the "
+            "Hub's nyu-mll/glue."
+        },
     )
     dataset_name: str | None = field(
         default=None, metadata={"help": "Dataset on the Hub, or a local folder, also one of `save_to_disk`."}
@@ -119,3 +123,19 @@ class DataArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}.")
+
+
+@dataclass
+class OutputArguments:
+    """What a run leaves in `output_dir` beside its figures."""
+
+    save_predictions: bool = field(
+        default=False,
+        metadata={"help": "Whether to keep row ids, labels and logits of every evaluation split (Parquet)."},
+    )
+    keep_weights: bool = field(
+        default=True, metadata={"help": "Whether model and checkpoints stay in output_dir once all is done."}
+    )
+    report_as: str | None = field(
+        default=None, metadata={"help": "Name of the method in `glue_runs report`. Default: mix_method."}
+    )

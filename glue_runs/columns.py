@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from glue_runs.files import is_number
+from glue_runs.lines import is_number
 
 __all__ = ["check_texts", "guess_text_columns"]
 
@@ -51,6 +51,7 @@ def check_texts(split: Dataset, texts: Sequence[str], origin: str) -> None:
             raise ValueError(
                 f"{origin}: text column {name!r} is of type {split.features[name]}, it must hold strings."
             )
-        for row, value in enumerate(split[name], start=1):
-            if value is None:
-                raise ValueError(f"{origin}, row {row}: the text of column {name!r} is missing.")
+        cells = split.with_format("arrow")[:][name]
+        if cells.null_count:
+            row = cells.is_null().index(True).as_py() + 1
+            raise ValueError(f"{origin}, row {row}: the text of column {name!r} is missing.")

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command line flags, and configuration files that stand for them."""
 
+import argparse
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from transformers import HfArgumentParser
 
-__all__ = ["config_flags", "parse_flags"]
+__all__ = ["config_flags", "given_flags", "parse_flags", "suggestion", "to_flags"]
 
 
 def parse_flags(classes: Sequence[type], argv: Sequence[str], usage: str | None = None) -> tuple[Any, ...]:
@@ -29,16 +30,50 @@ def parse_flags(classes: Sequence[type], argv: Sequence[str], usage: str | None 
         FileNotFoundError: If there is no such configuration file.
         ValueError: If a flag or key is unknown, or a class refuses its values.
     """
-    known = [field.name for cls in classes for field in dataclasses.fields(cls) if field.init]
-    argv = list(argv)
-    if argv and not argv[0].startswith("-"):
-        argv = config_flags(Path(argv[0]), known) + argv[1:]
+    argv = _expand(classes, argv)
     parser = HfArgumentParser(classes, usage=usage)
     *parsed, rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True, look_for_args_file=False)
+    _refuse_unknown(classes, rest)
+    return tuple(parsed)
+
+
+def given_flags(classes: Sequence[type], argv: Sequence[str], usage: str | None = None) -> dict[str, Any]:
+    """What the user gave, and nothing else: flags by name, with values of their type.
+
+    Args:
+        classes (`Sequence[type]`): Dataclasses whose fields are the flags; none of them is built.
+        argv (`Sequence[str]`): Command line, without the name of the program; may begin with a configuration file.
+        usage (`str`, *optional*): Line to show when a flag cannot be read.
+
+    Returns:
+        `dict[str, Any]`: Values by flag name, in the order of the fields.
+
+    Raises:
+        ValueError: If a flag or key is unknown.
+    """
+    parser = HfArgumentParser(classes, usage=usage, argument_default=argparse.SUPPRESS)
+    for action in parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    values, rest = parser.parse_known_args(_expand(classes, argv))
+    _refuse_unknown(classes, rest)
+    return {name: value for name in _names(classes) if (value := getattr(values, name, None)) is not None}
+
+
+def _names(classes: Sequence[type]) -> list[str]:
+    return [field.name for cls in classes for field in dataclasses.fields(cls) if field.init]
+
+
+def _expand(classes: Sequence[type], argv: Sequence[str]) -> list[str]:
+    argv = list(argv)
+    if argv and not argv[0].startswith("-"):
+        return config_flags(Path(argv[0]), _names(classes)) + argv[1:]
+    return argv
+
+
+def _refuse_unknown(classes: Sequence[type], rest: Sequence[str]) -> None:
     if rest:
         name = rest[0].lstrip("-").partition("=")[0].replace("-", "_")
-        raise ValueError(f"unknown argument {rest[0]!r}{_suggestion(name, known)}; --help lists all of them.")
-    return tuple(parsed)
+        raise ValueError(f"unknown argument {rest[0]!r}{suggestion(name, _names(classes))}; --help lists all of them.")
 
 
 def config_flags(path: Path, known: Sequence[str]) -> list[str]:
@@ -52,10 +87,16 @@ def config_flags(path: Path, known: Sequence[str]) -> list[str]:
         raise ValueError(f"{path}: not a valid configuration file: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected one mapping of names to values, found {type(values).__name__}.")
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{path}: unknown key {name!r}{suggestion(str(name), known)}; keys are flag names.")
+    return to_flags(values)
+
+
+def to_flags(values: Mapping[str, Any]) -> list[str]:
+    """A mapping of flag names to values as command line flags; `None` leaves the default."""
     flags = []
     for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"{path}: unknown key {name!r}{_suggestion(str(name), known)}; keys are flag names.")
         if isinstance(value, list):
             flags += [f"--{name}", *map(str, value)]
         elif value is not None:
@@ -63,7 +104,7 @@ def config_flags(path: Path, known: Sequence[str]) -> list[str]:
     return flags
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    """`, did you mean 'x'` if a known name is close, else nothing."""
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Return `, did you mean 'x'` if a known name is close, else nothing."""
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}" if close else ""

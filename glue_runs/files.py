@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reader of the user's own data files: csv, tsv, json, jsonl and parquet, each fault named by file and line."""
+"""Reader of data files, csv, tsv, json, jsonl and parquet, and of `save_to_disk`; each fault is named by its place."""
 
 import csv
 import io
@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import Dataset, DatasetDict, load_from_disk
 from datasets.table import InMemoryTable
 
-from glue_runs.tsv import read_lines, require_file
+from glue_runs.lines import is_number, read_lines, require_file
 
-__all__ = ["FILE_TYPES", "is_number", "read_data_file"]
+__all__ = ["FILE_TYPES", "SAVED_NAME", "read_data_file", "read_saved"]
+
+SAVED_NAME = "dataset_dict.json"
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell of a text file is a number; `nan` and `inf` are numbers too."""
-    return _NUMBER.fullmatch(text.strip()) is not None
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def read_data_file(path: str | Path, label_column: str = "label") -> Dataset:
@@ -46,6 +43,29 @@ def read_data_file(path: str | Path, label_column: str = "label") -> Dataset:
         raise ValueError(f"{path} has the unknown extension {path.suffix!r}; use one of: {', '.join(FILE_TYPES)}.")
     require_file(path)
     return _READERS[path.suffix](path, label_column)
+
+
+def read_saved(folder: str | Path) -> DatasetDict:
+    """Splits that `save_to_disk` wrote; a single dataset is the split `train`.
+
+    Args:
+        folder (`str` or `Path`): Folder that holds `dataset_dict.json`, or `state.json` of a single dataset.
+
+    Returns:
+        `DatasetDict`: The splits.
+
+    Raises:
+        ValueError: If a file in it is missing or damaged, or a split is empty.
+    """
+    try:
+        data = load_from_disk(str(folder))
+    except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(
+            f"{folder} is not a readable folder of save_to_disk ({found}): a file in it is missing or damaged, or a "
+            "split is empty; save it again."
+        ) from error
+    return data if isinstance(data, DatasetDict) else DatasetDict(train=data)
 
 
 def _read_csv(path: Path, label_column: str) -> Dataset:
@@ -79,18 +99,25 @@ def _from_cells(path: Path, rows: list[tuple[int, list[str]]], label_column: str
             )
     columns = dict(zip(header, zip(*(cells for _, cells in rows[1:]), strict=True), strict=True))
     if label_column in columns:
-        columns[label_column] = _typed(columns[label_column])
-    return Dataset.from_dict({name: list(cells) for name, cells in columns.items()})
+        columns[label_column] = _typed(path, label_column, columns[label_column])
+    return Dataset.from_dict({name: _column(path, name, list(cells)) for name, cells in columns.items()})
 
 
-def _typed(cells: tuple[str, ...]) -> list[int | float | str | None]:
-    given = [cell for cell in cells if cell.strip()]
+def _typed(path: Path, name: str, cells: tuple[str, ...]) -> list[int | float | str | None]:
+    given = [cell.strip() for cell in cells if cell.strip()]
     kind = str
-    if all(_INTEGER.fullmatch(cell.strip()) for cell in given):
+    if all(_INTEGER.fullmatch(cell) for cell in given):
         kind = int
     elif all(is_number(cell) for cell in given):
         kind = float
-    return [kind(cell) if cell.strip() else None for cell in cells]
+    try:
+        return [kind(cell) if cell.strip() else None for cell in cells]
+    except ValueError as error:  # Python reads no number of thousands of digits
+        raise _too_large(path, name) from error
+
+
+def _too_large(path: Path, name: str) -> ValueError:
+    return ValueError(f"{path}: column {name!r} holds a whole number beyond 64 bits; write it with letters, as text.")
 
 
 def _read_json(path: Path, label_column: str) -> Dataset:
@@ -107,7 +134,7 @@ def _read_json(path: Path, label_column: str) -> Dataset:
             raise ValueError(f"{where}: found {found}, expected an object with the keys {', '.join(names) or '...'}.")
     if not rows:
         raise ValueError(f"{path}: the list is empty; it must hold one object per row.")
-    return Dataset.from_dict({name: _json_column(path, name, [row[name] for _, row in rows]) for name in names})
+    return Dataset.from_dict({name: _column(path, name, [row[name] for _, row in rows]) for name in names})
 
 
 def _parse_json(text: str, path: Path, first_line: int) -> object:
@@ -115,11 +142,17 @@ def _parse_json(text: str, path: Path, first_line: int) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{first_line + error.lineno - 1}: not valid JSON: {error.msg}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}:{first_line}: a number is too long or objects lie too deep: {error}.") from error
 
 
-def _json_column(path: Path, name: str, values: list) -> pa.Array:
+def _column(path: Path, name: str, values: list) -> pa.Array:
     try:
         return pa.array(values)
+    except OverflowError as error:
+        raise _too_large(path, name) from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{path}: column {name!r} holds half a character, {error.object!r}; mend it.") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         kinds = sorted({type(value).__name__ for value in values})
         raise ValueError(f"{path}: column {name!r} mixes {', '.join(kinds)}; give it one type.") from error
@@ -130,7 +163,10 @@ def _read_parquet(path: Path, label_column: str) -> Dataset:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} is not a readable parquet file: {error}.") from error
+        with path.open("rb") as file:
+            pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
+        found = "it only points to one; fetch it with `git lfs pull`" if pointer else " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable parquet file: {found}.") from error
     if table.num_rows == 0:
         raise ValueError(f"{path} holds no rows.")
     return Dataset(InMemoryTable(table))

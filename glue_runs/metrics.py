@@ -21,6 +21,7 @@ __all__ = [
     "matthews_correlation",
     "pearson",
     "predicted",
+    "score_rows",
     "spearmanr",
 ]
 
@@ -107,6 +108,35 @@ def predicted(outputs: np.ndarray | tuple, is_regression: bool) -> np.ndarray:
     return logits.reshape(-1) if is_regression else logits.argmax(axis=-1)
 
 
+def score_rows(
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    task_metrics: Sequence[str],
+    num_classes: int | None = None,
+    positive_label: int = 1,
+) -> dict[str, float]:
+    """Official scores of predicted classes, or of the scores of a regression.
+
+    Args:
+        predictions (`np.ndarray` of shape `(N,)`): Class ids in `[0, num_classes)`, or finite numbers.
+        labels (`np.ndarray` of shape `(N,)`): What is true, in the same form.
+        task_metrics (`Sequence[str]`): Names of `SCORES`; two or more also give `combined_score`, their mean.
+        num_classes (`int`, *optional*): Number of classes; `None` for a regression.
+        positive_label (`int`): Class id that F1 counts as positive.
+
+    Returns:
+        `dict[str, float]`: One entry per name, and `combined_score`.
+
+    Raises:
+        ValueError: If a label is NaN, infinite or no class.
+    """
+    _check_labels(labels, num_classes)
+    scores = {name: SCORES[name](predictions, labels, positive_label) for name in task_metrics}
+    if len(scores) > 1:
+        scores["combined_score"] = float(np.mean(list(scores.values())))
+    return scores
+
+
 def make_compute_metrics(
     task_metrics: Sequence[str], is_regression: bool, n_bins: int = 15, positive_label: int = 1
 ) -> Callable[[EvalPrediction], dict[str, float]]:
@@ -131,11 +161,8 @@ def make_compute_metrics(
         logits, labels = first_output(prediction.predictions), first_output(prediction.label_ids).reshape(-1)
         if len(logits) == 0 or len(logits) != len(labels):
             raise ValueError(f"Found {len(logits)} predictions and {len(labels)} labels; need one each, at least one.")
-        predictions = predicted(logits, is_regression)
-        _check_labels(labels, None if is_regression else logits.shape[-1])
-        scores = {name: SCORES[name](predictions, labels, positive_label) for name in task_metrics}
-        if len(scores) > 1:
-            scores["combined_score"] = float(np.mean(list(scores.values())))
+        num_classes = None if is_regression else logits.shape[-1]
+        scores = score_rows(predicted(logits, is_regression), labels, task_metrics, num_classes, positive_label)
         return scores if is_regression else {**scores, **calibration_metrics(logits, labels, n_bins=n_bins)}
 
     return compute_metrics
@@ -144,6 +171,6 @@ def make_compute_metrics(
 def _check_labels(labels: np.ndarray, num_classes: int | None) -> None:
     if not np.isfinite(labels).all():
         raise ValueError("The labels hold NaN or infinite values; every row needs a label.")
-    if num_classes is not None and not ((labels >= 0) & (labels < num_classes)).all():
+    if num_classes is not None and not np.isin(labels, np.arange(num_classes)).all():
         outside = sorted(set(labels.tolist()) - set(range(num_classes)))
         raise ValueError(f"Found labels {outside}, the model has the classes 0 to {num_classes - 1}.")

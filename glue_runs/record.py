@@ -2,14 +2,20 @@
 """What an output folder holds: the record of its run, so that a run is only ever continued as itself."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
 
-__all__ = ["RunState", "find_run", "run_record", "write_record"]
+__all__ = ["RunState", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
 
 RECORD_NAME, FINISHED_NAME = "run.json", "train_results.json"
+LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME = "run.lock", "log.txt", "flags.json", "progress.json"
+_SECRETS = ("token", "hub_token")
+_RECORDS = (".json", ".txt", ".lock", ".tsv", ".parquet", ".html", ".md")
+_MODEL_RECORDS = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
 _MODEL = ("model_name_or_path", "config_name", "tokenizer_name", "model_revision", "ignore_mismatched_sizes")
 _DATA = (
     "task_name", "data_dir", "dataset_name", "dataset_config_name", "train_file", "text_column_names",
@@ -75,7 +81,8 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
             raise ValueError(f"--resume_from_checkpoint true: {folder} has no complete checkpoint.")
         return RunState(checkpoint)
     if not (folder / RECORD_NAME).is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        ours = (LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME)
+        if folder.is_dir() and any(path.name not in ours for path in folder.iterdir()):
             raise ValueError(
                 f"--output_dir {folder} is not empty and holds no run of this script; choose another folder, empty "
                 "it, or give --resume_from_checkpoint PATH, or true for the folder's last checkpoint."
@@ -92,4 +99,23 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
             f"--output_dir {folder} holds another run ({listed}); choose another folder, or go on from its last "
             "checkpoint all the same with --resume_from_checkpoint true."
         )
-    return RunState(checkpoint, finished=(folder / FINISHED_NAME).is_file())
+    finished = (folder / FINISHED_NAME).is_file()
+    if finished and not (folder / "config.json").is_file():
+        raise ValueError(
+            f"--output_dir {folder} holds a finished run whose weights were not kept; delete it to rerun."
+        )
+    return RunState(checkpoint, finished)
+
+
+def without_secrets(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags without Hub tokens."""
+    return {name: value for name, value in flags.items() if name not in _SECRETS}
+
+
+def drop_weights(output_dir: str | Path) -> None:
+    """Delete checkpoints, model and tokenizer from the folder of a finished run; records and predictions stay."""
+    for path in Path(output_dir).iterdir():
+        if path.is_dir() and path.name.startswith("checkpoint-"):
+            shutil.rmtree(path)
+        elif path.is_file() and (path.suffix not in _RECORDS or path.name in (*_MODEL_RECORDS, "vocab.txt")):
+            path.unlink()

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a finished run leaves in its folder, and how all of them are found again."""
 
+import importlib.metadata
 import json
 import os
+import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+import pyarrow.parquet as parquet
+import torch
 
-__all__ = ["RunResult", "load_results", "read_result", "write_result"]
+__all__ = ["RunResult", "installed_versions", "load_results", "read_result", "write_result"]
 
-RESULT_NAME = "result.json"
+RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
+_PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class RunResult:
         method (`str`): Method specification, see [`glue_runs.recipe.parse_method`].
         seed (`int`): Random seed.
         metrics (`dict`): All figures of `all_results.json`, such as `eval_matthews_correlation` and `eval_ece`.
-        config (`dict`): Every flag of the run that differs from its default.
+        config (`dict`): The flags that were given, without tokens.
         command (`list` of `str`): Command line that repeats the run.
         versions (`dict`): Versions of Python and of the packages that decide what is computed.
         seconds (`float`): Wall-clock time of the run's last process.
@@ -54,12 +58,20 @@ class RunResult:
         path = self.folder / f"{prefix}_predictions.parquet"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: repeat the run with --save_predictions true.")
-        rows = Dataset.from_parquet(str(path), keep_in_memory=True).with_format("numpy")
-        return rows["idx"][:], rows["label"][:], np.stack(rows["logits"][:])
+        rows = parquet.read_table(path)
+        return rows["idx"].to_numpy(), rows["label"].to_numpy(), np.stack(rows["logits"].to_numpy())
 
     def log_history(self) -> list[dict[str, float]]:
         """What the `Trainer` logged, one dictionary per entry; each holds `step` and `epoch`."""
         return json.loads((self.folder / STATE_NAME).read_text(encoding="utf-8"))["log_history"]
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what is computed, and the device."""
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    versions["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return versions
 
 
 def write_result(folder: str | Path, result: RunResult) -> None:

@@ -2,98 +2,25 @@
 """What the rest of the package knows about a GLUE task: one frozen record each, and nothing about a task elsewhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
 
-__all__ = ["GLUE_TASKS", "GlueSplit", "GlueTask", "TsvLayout", "get_task"]
+from glue_runs.task_types import GlueSplit, GlueTask, TsvLayout
+
+__all__ = ["GLUE_TASKS", "GlueSplit", "GlueTask", "TsvLayout", "get_task", "resolve_split"]
 
 
-@dataclass(frozen=True)
-class TsvLayout:
-    """Where an official TSV file keeps its columns, by header name or, in a file without header, by position.
-
-    Args:
-        texts (`tuple`): One or two text columns, in the order of the task's `text_columns`.
-        label (`str` or `int`, *optional*): Label column; `None` for a file without labels.
-        index (`str` or `int`, *optional*): Column of row ids; `None` numbers the rows from 0.
-        num_columns (`int`, *optional*): Columns of a file without header; `None` says that line 1 is the header.
-    """
-
-    texts: tuple[str | int, ...]
-    label: str | int | None = None
-    index: str | int | None = None
-    num_columns: int | None = None
-
-
-@dataclass(frozen=True)
-class GlueSplit:
-    """One file of a task.
-
-    Args:
-        name (`str`): Split name of `nyu-mll/glue`; starts with `train`, `validation` or `test`.
-        file (`str`): File name in the task's folder of the official distribution.
-        layout (`TsvLayout`): Columns of that file.
-        submission (`str`, *optional*): Leaderboard file that holds the predictions for this split.
-    """
-
-    name: str
-    file: str
-    layout: TsvLayout
-    submission: str | None = None
-
-
-@dataclass(frozen=True)
-class GlueTask:
-    """One GLUE task.
-
-    Args:
-        name (`str`): Configuration name of `nyu-mll/glue`.
-        folder (`str`): Folder name in the official distribution.
-        text_columns (`tuple` of `str`): Text columns of `nyu-mll/glue`, one or two.
-        label_names (`tuple` of `str`, *optional*): Classes in the order of `nyu-mll/glue`; `None` for regression.
-        label_strings (`tuple` of `str`, *optional*): How the official TSV and the leaderboard write these classes.
-        metrics (`tuple` of `str`): Official scores, names of `glue_runs.metrics.SCORES`.
-        splits (`tuple` of `GlueSplit`): Files of the task.
-        score_range (`tuple` of `float`): Smallest and largest score of a regression task.
-    """
-
-    name: str
-    folder: str
-    text_columns: tuple[str, ...]
-    label_names: tuple[str, ...] | None
-    label_strings: tuple[str, ...] | None
-    metrics: tuple[str, ...]
-    splits: tuple[GlueSplit, ...]
-    score_range: tuple[float, float] | None = None
-
-    def split(self, name: str) -> GlueSplit:
-        """The split called `name`; raises a `ValueError` that lists the task's splits."""
-        for split in self.splits:
-            if split.name == name:
-                return split
-        known = ", ".join(split.name for split in self.splits)
-        raise ValueError(f"GLUE task {self.name!r} has no split {name!r}; its splits are: {known}.")
-
-    @property
-    def evaluation_splits(self) -> tuple[str, ...]:
-        """Names of the splits that `--do_eval` scores."""
-        return tuple(split.name for split in self.splits if split.name.startswith("validation"))
-
-    @property
-    def prediction_files(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of test split and leaderboard file that `--do_predict` writes."""
-        return tuple((split.name, split.submission) for split in self.splits if split.submission is not None)
-
-
-def _three_splits(labelled: TsvLayout, test: TsvLayout, submission: str) -> tuple[GlueSplit, ...]:
+def _three_splits(labelled: TsvLayout, test: TsvLayout, submission: str, num_rows: int) -> tuple[GlueSplit, ...]:
     return (
         GlueSplit("train", "train.tsv", labelled),
         GlueSplit("validation", "dev.tsv", labelled),
-        GlueSplit("test", "test.tsv", test, submission),
+        GlueSplit("test", "test.tsv", test, submission, num_rows),
     )
 
 
-_PAIR = ("sentence1", "sentence2")
+_PAIR, _QUESTIONS, _NLI = ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis")
+_ENTAILMENT = ("entailment", "not_entailment")
+_THREE_WAYS = ("entailment", "neutral", "contradiction")
 
 _COLA = GlueTask(
     name="cola",
@@ -106,6 +33,7 @@ _COLA = GlueTask(
         labelled=TsvLayout(texts=(3,), label=1, num_columns=4),
         test=TsvLayout(texts=("sentence",), index="index"),
         submission="CoLA.tsv",
+        num_rows=1063,
     ),
 )
 
@@ -120,6 +48,7 @@ _SST2 = GlueTask(
         labelled=TsvLayout(texts=("sentence",), label="label"),
         test=TsvLayout(texts=("sentence",), index="index"),
         submission="SST-2.tsv",
+        num_rows=1821,
     ),
 )
 
@@ -134,6 +63,22 @@ _MRPC = GlueTask(
         labelled=TsvLayout(texts=("#1 String", "#2 String"), label="Quality"),
         test=TsvLayout(texts=("#1 String", "#2 String"), index="index"),
         submission="MRPC.tsv",
+        num_rows=1725,
+    ),
+)
+
+_QQP = GlueTask(
+    name="qqp",
+    folder="QQP",
+    text_columns=_QUESTIONS,
+    label_names=("not_duplicate", "duplicate"),
+    label_strings=("0", "1"),
+    metrics=("accuracy", "f1"),
+    splits=_three_splits(
+        labelled=TsvLayout(texts=_QUESTIONS, label="is_duplicate", continued=True),
+        test=TsvLayout(texts=_QUESTIONS, index="id", continued=True),
+        submission="QQP.tsv",
+        num_rows=390965,
     ),
 )
 
@@ -148,25 +93,97 @@ _STSB = GlueTask(
         labelled=TsvLayout(texts=_PAIR, label="score", index="index"),
         test=TsvLayout(texts=_PAIR, index="index"),
         submission="STS-B.tsv",
+        num_rows=1379,
     ),
     score_range=(0.0, 5.0),
+)
+
+_AX = GlueTask(
+    name="ax",
+    folder="diagnostic",
+    text_columns=_NLI,
+    label_names=_THREE_WAYS,
+    label_strings=_THREE_WAYS,
+    metrics=("matthews_correlation",),
+    splits=(
+        GlueSplit(
+            "test",
+            "diagnostic.tsv",
+            TsvLayout(texts=_PAIR, index="index"),
+            submission="AX.tsv",
+            num_rows=1104,
+            other_path="AX/AX.tsv",
+        ),
+    ),
+    trained_on="mnli",
+)
+
+_MNLI_LABELLED = TsvLayout(texts=_PAIR, label="gold_label", index="index")
+_MNLI_TEST = TsvLayout(texts=_PAIR, index="index")
+_MNLI = GlueTask(
+    name="mnli",
+    folder="MNLI",
+    text_columns=_NLI,
+    label_names=_THREE_WAYS,
+    label_strings=_THREE_WAYS,
+    metrics=("accuracy",),
+    splits=(
+        GlueSplit("train", "train.tsv", _MNLI_LABELLED),
+        GlueSplit("validation_matched", "dev_matched.tsv", _MNLI_LABELLED),
+        GlueSplit("validation_mismatched", "dev_mismatched.tsv", _MNLI_LABELLED),
+        GlueSplit("test_matched", "test_matched.tsv", _MNLI_TEST, "MNLI-m.tsv", 9796),
+        GlueSplit("test_mismatched", "test_mismatched.tsv", _MNLI_TEST, "MNLI-mm.tsv", 9847),
+        replace(_AX.split("test"), name="test_ax", source=("ax", "test")),
+    ),
+)
+
+_QNLI = GlueTask(
+    name="qnli",
+    folder="QNLI",
+    text_columns=("question", "sentence"),
+    label_names=_ENTAILMENT,
+    label_strings=_ENTAILMENT,
+    metrics=("accuracy",),
+    splits=_three_splits(
+        labelled=TsvLayout(texts=("question", "sentence"), label="label", index="index"),
+        test=TsvLayout(texts=("question", "sentence"), index="index"),
+        submission="QNLI.tsv",
+        num_rows=5463,
+    ),
 )
 
 _RTE = GlueTask(
     name="rte",
     folder="RTE",
     text_columns=_PAIR,
-    label_names=("entailment", "not_entailment"),
-    label_strings=("entailment", "not_entailment"),
+    label_names=_ENTAILMENT,
+    label_strings=_ENTAILMENT,
     metrics=("accuracy",),
     splits=_three_splits(
         labelled=TsvLayout(texts=_PAIR, label="label", index="index"),
         test=TsvLayout(texts=_PAIR, index="index"),
         submission="RTE.tsv",
+        num_rows=3000,
     ),
 )
 
-GLUE_TASKS: Mapping[str, GlueTask] = MappingProxyType({t.name: t for t in (_COLA, _MRPC, _RTE, _SST2, _STSB)})
+_WNLI = GlueTask(
+    name="wnli",
+    folder="WNLI",
+    text_columns=_PAIR,
+    label_names=("not_entailment", "entailment"),
+    label_strings=("0", "1"),
+    metrics=("accuracy",),
+    splits=_three_splits(
+        labelled=TsvLayout(texts=_PAIR, label="label", index="index"),
+        test=TsvLayout(texts=_PAIR, index="index"),
+        submission="WNLI.tsv",
+        num_rows=146,
+    ),
+)
+
+_ALL = (_COLA, _SST2, _MRPC, _QQP, _STSB, _MNLI, _QNLI, _RTE, _WNLI, _AX)
+GLUE_TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _ALL})
 
 
 def get_task(name: str) -> GlueTask:
@@ -184,3 +201,12 @@ def get_task(name: str) -> GlueTask:
     if name.lower() not in GLUE_TASKS:
         raise ValueError(f"Unknown GLUE task {name!r}; choose one of: {', '.join(GLUE_TASKS)}.")
     return GLUE_TASKS[name.lower()]
+
+
+def resolve_split(task: GlueTask, name: str) -> tuple[GlueTask, GlueSplit]:
+    """The task and split that hold the rows of a task's split: its own, or those of the split's `source`."""
+    split = task.split(name)
+    if split.source is None:
+        return task, split
+    owner = get_task(split.source[0])
+    return owner, owner.split(split.source[1])

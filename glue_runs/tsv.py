@@ -2,53 +2,16 @@
 """Reader of the official GLUE files: tabs separate, everything else is text, no row is ever dropped."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
-from glue_runs.tasks import GlueTask, TsvLayout
+from glue_runs.lines import is_number, iter_lines, require_file
+from glue_runs.tasks import GlueTask, TsvLayout, resolve_split
 
-__all__ = ["MISSING_LABEL", "read_lines", "read_split", "require_file"]
+__all__ = ["LARGEST_ID", "MISSING_LABEL", "read_split"]
 
 MISSING_LABEL = -1
-_BOM = b"\xef\xbb\xbf"
-
-
-def require_file(path: Path) -> None:
-    """Raise a `FileNotFoundError` that lists what the nearest existing folder holds unless `path` is a file."""
-    if path.is_file():
-        return
-    folder = path.parent
-    while not folder.is_dir():
-        folder = folder.parent
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    raise FileNotFoundError(f"{path} is not a file; {folder} holds: {shown or 'nothing'}.")
-
-
-def read_lines(path: Path) -> list[str]:
-    r"""Lines of a UTF-8 text file, split at `\n` alone; a byte order mark and a carriage return at the end are cut.
-
-    Args:
-        path (`Path`): File to read.
-
-    Returns:
-        `list[str]`: Lines, without the empty one after a final line feed.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty or is not UTF-8.
-    """
-    require_file(path)
-    raw = path.read_bytes().removeprefix(_BOM)
-    if not raw.strip():
-        raise ValueError(f"{path}:1: the file is empty; it must hold one row per line.")
-    lines = []
-    for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"), start=1):
-        try:
-            lines.append(line.decode("utf-8").removesuffix("\r"))
-        except UnicodeDecodeError as error:
-            found = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
-            raise ValueError(f"{path}:{number}: {found} is not UTF-8; save the file as UTF-8.") from error
-    return lines
+LARGEST_ID = 2**31 - 1
 
 
 def read_split(task: GlueTask, split: str, data_dir: str | Path) -> dict[str, list]:
@@ -66,42 +29,65 @@ def read_split(task: GlueTask, split: str, data_dir: str | Path) -> dict[str, li
         FileNotFoundError: If there is no such file; the message lists what the folder holds.
         ValueError: On any malformed line, as `file:line`, what was found and what is allowed.
     """
-    source = task.split(split)
-    path, layout = Path(data_dir) / task.folder / source.file, source.layout
-    lines = read_lines(path)
-    header = 0 if layout.num_columns is not None else 1
-    places, width = _locate(path, layout, lines[0].split("\t"))
-    if len(lines) == header:
-        raise ValueError(f"{path}:{header + 1}: there are no rows after the header.")
+    task, source = resolve_split(task, split)
+    path, layout = require_file(*(Path(data_dir) / place for place in task.paths(source))), source.layout
     columns: dict[str, list] = {name: [] for name in (*task.text_columns, "label", "idx")}
     seen: dict[int, int] = {}
-    for number, line in enumerate(lines[header:], start=header + 1):
-        where, cells = f"{path}:{number}", line.split("\t")
-        if len(cells) != width:
-            raise ValueError(f"{where}: found {len(cells)} tab-separated columns, expected {width}.")
+    numbered, first = enumerate(iter_lines(path), start=1), 1
+    places, width = {place: place for place in _named(layout)}, layout.num_columns
+    if width is None:
+        places, width = _locate(path, layout, next(numbered)[1].split("\t"))
+        first = 2
+    for number, cells in _records(path, numbered, width, layout.continued):
+        where = f"{path}:{number}"
         for name, place in zip(task.text_columns, layout.texts, strict=True):
             columns[name].append(cells[places[place]])
         columns["label"].append(
             _missing_label(task) if layout.label is None else _parse_label(task, cells[places[layout.label]], where)
         )
-        index = number - header - 1 if layout.index is None else _parse_index(cells[places[layout.index]], where)
+        index = number - first if layout.index is None else _parse_index(cells[places[layout.index]], where)
         if index in seen:
             raise ValueError(f"{where}: row id {index} was already given in line {seen[index]}; ids must differ.")
         seen[index] = number
         columns["idx"].append(index)
+    if not seen:
+        raise ValueError(f"{path}:{first}: there are no rows after the header.")
     return columns
 
 
-def _locate(path: Path, layout: TsvLayout, first_line: list[str]) -> tuple[dict[str | int, int], int]:
+def _records(
+    path: Path, numbered: Iterator[tuple[int, str]], width: int, continued: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Cells of each record and the line it starts in; lines of a record that goes on are joined by a space."""
+    for start, line in numbered:
+        cells, number = line.split("\t"), start
+        while continued and len(cells) < width:
+            number, line = next(numbered, (number, None))
+            if line is None:
+                break
+            more = line.split("\t")
+            cells = [*cells[:-1], f"{cells[-1]} {more[0]}", *more[1:]]
+        if len(cells) != width:
+            joined = f" up to line {number}" if number > start else ""
+            raise ValueError(f"{path}:{start}: found {len(cells)} tab-separated columns{joined}, expected {width}.")
+        yield start, cells
+
+
+def _named(layout: TsvLayout) -> list[str | int]:
+    """The columns that a layout names."""
+    return [place for place in (*layout.texts, layout.label, layout.index) if place is not None]
+
+
+def _locate(path: Path, layout: TsvLayout, header: list[str]) -> tuple[dict[str | int, int], int]:
     """Position of each column that the layout names, and the number of columns of every line."""
-    wanted = [place for place in (*layout.texts, layout.label, layout.index) if place is not None]
-    if layout.num_columns is not None:
-        return {place: int(place) for place in wanted}, layout.num_columns
-    missing = [str(name) for name in wanted if name not in first_line]
+    wanted, found = _named(layout), ", ".join(header)
+    for name in wanted:
+        if header.count(name) > 1:
+            raise ValueError(f"{path}:1: the header names {name} more than once; it holds: {found}.")
+    missing = [str(name) for name in wanted if name not in header]
     if missing:
-        found = ", ".join(first_line)
         raise ValueError(f"{path}:1: the header has no column {', '.join(missing)}; it holds: {found}.")
-    return {name: first_line.index(name) for name in wanted}, len(first_line)
+    return {name: header.index(name) for name in wanted}, len(header)
 
 
 def _missing_label(task: GlueTask) -> int | float:
@@ -114,16 +100,13 @@ def _parse_label(task: GlueTask, text: str, where: str) -> int | float:
             raise ValueError(f"{where}: found label {text!r}, allowed are: {', '.join(task.label_strings)}.")
         return task.label_strings.index(text)
     low, high = task.score_range
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
+    score = float(text) if is_number(text) else math.nan
     if not low <= score <= high:
         raise ValueError(f"{where}: found score {text!r}, allowed are numbers from {low:g} to {high:g}.")
     return score
 
 
 def _parse_index(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{where}: found row id {text!r}, allowed are whole numbers from 0.")
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LARGEST_ID):
+        raise ValueError(f"{where}: found row id {text!r}, allowed are whole numbers from 0 to {LARGEST_ID}.")
     return int(text)

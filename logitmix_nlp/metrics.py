@@ -14,13 +14,17 @@ from logitmix_nlp.functional.calibration import (
 __all__ = ["calibration_metrics"]
 
 
-def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> dict[str, float]:
+def calibration_metrics(
+    logits: np.ndarray, labels: np.ndarray, n_bins: int = 15, *, from_logits: bool | None = True
+) -> dict[str, float]:
     """ECE, OE, NLL and Brier score of a classifier's predictions.
 
     Args:
-        logits (`np.ndarray` of shape `(N, C)`): Logits, before softmax.
+        logits (`np.ndarray` of shape `(N, C)`): Logits, before softmax, or probabilities.
         labels (`np.ndarray` of shape `(N,)`): True classes, integers in `[0, C)`.
         n_bins (`int`): Number of equal confidence bins `(a, b]`.
+        from_logits (`bool`, *optional*): Whether the scores are logits, as those of a `Trainer` are; `False` for
+            probabilities, `None` to have them recognised.
 
     Returns:
         `dict[str, float]`: `ece` and `oe` in `[0, 1]` (Thulasidasan et al., 2019), `nll` in nats,
@@ -29,10 +33,15 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, n_bins: int = 15
     Raises:
         ValueError: See [`functional.confidence_bins`].
     """
-    logits, labels = torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(labels))
+    logits, labels = _tensor(logits), _tensor(labels)
     return {
-        "ece": expected_calibration_error(logits, labels, n_bins, from_logits=True).item(),
-        "oe": overconfidence_error(logits, labels, n_bins, from_logits=True).item(),
-        "nll": negative_log_likelihood(logits, labels, from_logits=True).item(),
-        "brier": brier_score(logits, labels, from_logits=True).item(),
+        "ece": expected_calibration_error(logits, labels, n_bins, from_logits=from_logits).item(),
+        "oe": overconfidence_error(logits, labels, n_bins, from_logits=from_logits).item(),
+        "nll": negative_log_likelihood(logits, labels, from_logits=from_logits).item(),
+        "brier": brier_score(logits, labels, from_logits=from_logits).item(),
     }
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """A copy, so that read-only and reversed arrays are taken too."""
+    return torch.tensor(np.ascontiguousarray(array))

@@ -1,19 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of calibration, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
+"""Pictures of calibration and training, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
 
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from logitmix_nlp.functional.calibration import ConfidenceBins
 
-__all__ = ["reliability_diagrams"]
+__all__ = ["Curve", "CurvePanel", "learning_curves", "reliability_diagrams"]
 
 # Okabe and Ito's palette: told apart by readers of any colour vision, and in print.
 ACCURACY, GAP, ROWS = "#0072B2", "#D55E00", "#999999"
+LINES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+DASHES = ("-", "--", ":")  # the n-th round through the colours
+STYLE = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "logitmix-nlp",
+}
 
 
-def reliability_diagrams(models: dict[str, ConfidenceBins], path: str | Path, title: str = "") -> None:
+class Curve(NamedTuple):
+    """One line and its band.
+
+    Args:
+        x (`np.ndarray` of shape `(T,)`): Steps or epochs.
+        mean (`np.ndarray` of shape `(T,)`): The line.
+        std (`np.ndarray` of shape `(T,)`, *optional*): Half of the band's height; `None` draws no band.
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray | None = None
+
+
+class CurvePanel(NamedTuple):
+    """One panel of curves.
+
+    Args:
+        title (`str`): Its heading.
+        x_label (`str`): What is on the horizontal axis.
+        y_label (`str`): What is on the vertical axis.
+        curves (`dict[str, Curve]`): Name of each method and its curve.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: dict[str, Curve]
+
+
+def reliability_diagrams(
+    models: dict[str, ConfidenceBins],
+    target: str | Path | IO,
+    title: str = "",
+    *,
+    max_columns: int = 4,
+    file_format: str | None = None,
+) -> None:
     """Draw the reliability diagrams of several models side by side, each above its histogram of confidence.
 
     Blue bars are the accuracy of a confidence bin; the hatched orange part is its gap to the mean confidence, which is
@@ -21,34 +73,124 @@ def reliability_diagrams(models: dict[str, ConfidenceBins], path: str | Path, ti
 
     Args:
         models (`dict[str, ConfidenceBins]`): Name of each model and its bins from [`functional.confidence_bins`].
-        path (`str` or `Path`): File to write; the suffix decides the format.
+        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
         title (`str`): Heading of the whole picture.
+        max_columns (`int`): Models in one row; more than that go on in the next row.
+        file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
 
     Raises:
         ImportError: If matplotlib is missing.
-        ValueError: If `models` is empty.
+        ValueError: If `models` is empty or `max_columns` is smaller than 1.
     """
+    if not models:
+        raise ValueError("models is empty: give at least one model's confidence bins.")
+    if max_columns < 1:
+        raise ValueError(f"max_columns must be at least 1, got {max_columns}.")
+    columns = min(len(models), max_columns)
+    rows = -(-len(models) // columns)
+    size = (max(3.1 * columns, 5.2) + 0.6, 3.9 * rows + 0.5)
+    with _picture(target, file_format, size, title) as figure:
+        axes = figure.subplots(2 * rows, columns, sharex=True, height_ratios=[3, 1] * rows, squeeze=False)
+        figure.get_layout_engine().set(wspace=0.07)
+        pairs = axes.reshape(rows, 2, columns).transpose(0, 2, 1).reshape(-1, 2)  # each diagram with its histogram
+        tallest = max(float((bins.count / bins.count.sum()).max()) for bins in models.values())
+        for place, ((upper, lower), (name, bins)) in enumerate(zip(pairs, models.items(), strict=False)):
+            _diagram(upper, bins)
+            _histogram(lower, bins)
+            lower.set_ylim(0, 1.05 * tallest)
+            upper.set_title(f"{_wrapped(name)}\n{_scores(bins)}", fontsize=10)
+            upper.tick_params(labelbottom=False, labelleft=place % columns == 0)
+            lower.tick_params(labelbottom=True, labelleft=place % columns == 0)
+            if place % columns == 0:
+                upper.set_ylabel("accuracy")
+                lower.set_ylabel("share of rows")
+        for axis in pairs[len(models) :].reshape(-1):
+            axis.remove()
+        _legend(figure, *axes[0, 0].get_legend_handles_labels())
+
+
+def learning_curves(
+    panels: Sequence[CurvePanel],
+    target: str | Path | IO,
+    title: str = "",
+    *,
+    names: Sequence[str] | None = None,
+    file_format: str | None = None,
+) -> None:
+    """Draw panels of curves side by side, one line per method, with a band of one standard deviation around it.
+
+    Args:
+        panels (`Sequence[CurvePanel]`): The panels, left to right.
+        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole picture.
+        names (`Sequence[str]`, *optional*): All methods in the order that decides their colours, so that a method
+            looks the same in every picture; `None` takes those of the panels as they come.
+        file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If there is no curve, or a curve's name is not among `names`.
+    """
+    found = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    if not found:
+        raise ValueError("panels hold no curve: give at least one.")
+    names = found if names is None else list(names)
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        raise ValueError(f"names lacks {', '.join(unknown)}; list every method that has a curve.")
+    with _picture(target, file_format, (4.4 * len(panels) + 0.6, 3.4), title) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        handles = {}
+        for axis, panel in zip(axes, panels, strict=True):
+            for name, curve in panel.curves.items():
+                place = names.index(name)
+                look = {"color": LINES[place % len(LINES)], "linestyle": DASHES[place // len(LINES) % len(DASHES)]}
+                marker = "o" if len(curve.x) <= 30 else ""
+                (handles[name],) = axis.plot(curve.x, curve.mean, marker=marker, markersize=3, linewidth=1.4, **look)
+                if curve.std is not None:
+                    low, high = curve.mean - curve.std, curve.mean + curve.std
+                    axis.fill_between(curve.x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+            axis.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+            axis.grid(color="#dddddd", linewidth=0.6)
+        shown = [name for name in names if name in handles]
+        _legend(figure, [handles[name] for name in shown], shown)
+
+
+@contextlib.contextmanager
+def _picture(target: str | Path | IO, file_format: str | None, size: tuple[float, float], title: str) -> Iterator:
+    """A figure in the library's style, written to its target at the end; equal content gives equal bytes."""
     try:
+        import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("Pictures need matplotlib: pip install logitmix-nlp[plots]") from error
-    if not models:
-        raise ValueError("models is empty: give at least one model's confidence bins.")
-    figure = Figure(figsize=(3.1 * len(models) + 0.6, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(models), sharex=True, sharey="row", height_ratios=[3, 1], squeeze=False)
-    for column, (name, bins) in enumerate(models.items()):
-        _diagram(axes[0, column], bins)
-        _histogram(axes[1, column], bins)
-        axes[0, column].set_title(f"{name}\n{_scores(bins)}", fontsize=10)
-    axes[0, 0].set_ylabel("accuracy")
-    axes[1, 0].set_ylabel("share of rows")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=150)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        if title:
+            figure.suptitle(title, fontsize=11)
+        kind = file_format or Path(target).suffix.removeprefix(".").lower()
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        figure.savefig(target, dpi=150, format=file_format, metadata=undated)
+
+
+def _legend(figure, handles: list, labels: list[str]) -> None:
+    """Below the picture, in as many columns as fit."""
+    room = figure.get_figwidth() * 13  # characters in a line
+    columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + 8))))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+def _wrapped(name: str, width: int = 36) -> str:
+    """A long name in several lines, broken behind `/` and blanks."""
+    lines = [""]
+    for part in re.findall(r"[^/ ]*[/ ]?", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _diagram(axis, bins: ConfidenceBins) -> None:

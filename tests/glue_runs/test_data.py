@@ -3,31 +3,25 @@ import re
 
 import pytest
 import samples
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import Dataset, DatasetDict
 
 from glue_runs.arguments import DataArguments
-from glue_runs.data import load_data, load_glue_folder, needed_splits
+from glue_runs.data import load_data, needed_splits
 from glue_runs.tasks import GLUE_TASKS, get_task
 
 TABLE = "sentence,label\nfine,yes\ndull,no\n"
 
 
 @pytest.mark.parametrize("name", GLUE_TASKS)
-def test_official_tree_has_the_columns_and_types_of_the_hub(glue, name):
+def test_description_of_a_task_follows_its_record(glue, name):
     task = get_task(name)
-    data, description = load_data(DataArguments(task_name=name, data_dir=str(glue)))
-    assert list(data) == ["train", "validation", "test"]
-    for split in data.values():
-        assert split.column_names == [*task.text_columns, "label", "idx"]
-        assert split.features["idx"].dtype == "int32"
-    feature = data["train"].features["label"]
-    if task.label_names is None:
-        assert feature.dtype == "float32"
-    else:
-        assert feature == ClassLabel(names=list(task.label_names))
+    description = load_data(DataArguments(task_name=name, data_dir=str(glue)))[1]
+    assert description.text_columns == task.text_columns
     assert description.label_names == task.label_names
     assert description.is_regression == (name == "stsb")
-    assert description.prediction_files == (("test", f"{task.folder}.tsv"),)
+    assert description.metrics == task.metrics
+    assert description.evaluation_splits == task.evaluation_splits
+    assert description.prediction_files == task.prediction_files
 
 
 def test_only_needed_files_must_exist(glue):
@@ -38,15 +32,35 @@ def test_only_needed_files_must_exist(glue):
     with pytest.raises(FileNotFoundError, match=r"test\.tsv is not a file"):
         load_data(args, ["test"])
     with pytest.raises(ValueError, match=r"train\.tsv:1: found 1 tab-separated columns"):
-        load_glue_folder(get_task("cola"), glue)
+        load_data(args)
 
 
-def test_needed_splits_follow_what_is_done():
-    args = DataArguments(task_name="cola")
-    assert needed_splits(args, train=True, evaluate=True, predict=False) == ["train", "validation"]
-    assert needed_splits(args, train=False, evaluate=False, predict=True) == ["test"]
+@pytest.mark.parametrize(
+    ("task", "todo", "splits"),
+    [
+        ("cola", (True, True, False), ["train", "validation"]),
+        ("cola", (False, False, True), ["test"]),
+        ("mnli", (True, True, False), ["train", "validation_matched", "validation_mismatched"]),
+        ("mnli", (False, False, True), ["test_matched", "test_mismatched", "test_ax"]),
+        ("ax", (False, False, True), ["test"]),
+    ],
+)
+def test_needed_splits_follow_what_is_done(task, todo, splits):
+    asked = dict(zip(("train", "evaluate", "predict"), todo, strict=True))
+    assert needed_splits(DataArguments(task_name=task), **asked) == splits
+
+
+def test_needed_splits_of_own_files():
     own = DataArguments(train_file="x.csv")
     assert needed_splits(own, train=True, evaluate=False, predict=True) == ["train", "test"]
+
+
+@pytest.mark.parametrize(("train", "missing"), [(True, "train"), (False, "validation")])
+def test_task_without_training_data_says_what_to_train_on(train, missing):
+    with pytest.raises(
+        ValueError, match=f"'ax' has no split '{missing}'; its splits are: test. Fine-tune on mnli, whose"
+    ):
+        needed_splits(DataArguments(task_name="ax"), train=train, evaluate=True, predict=True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import samples
 import torch
 from safetensors.torch import load_file, save_file
 
+from glue_runs.job import parse_arguments
+
 QUIET = ["--use_cpu", "--disable_tqdm", "true", "--dataloader_pin_memory", "false", "--max_seq_length", "32"]
 SHORT = ["--num_train_epochs", "2", "--per_device_train_batch_size", "2", "--logging_steps", "1"]
 
@@ -168,7 +170,7 @@ def test_resume_from_a_named_checkpoint(call, glue, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_flags_override_the_configuration_file(run_glue, tmp_path, suffix):
+def test_flags_override_the_configuration_file(tmp_path, suffix):
     values = {
         "model_name_or_path": "m",
         "task_name": "cola",
@@ -183,17 +185,17 @@ def test_flags_override_the_configuration_file(run_glue, tmp_path, suffix):
     }
     text = json.dumps(values) if suffix == ".json" else "".join(f"{k}: {json.dumps(v)}\n" for k, v in values.items())
     path = samples.write_text(tmp_path / f"c{suffix}", text)
-    model_args, data_args, args = run_glue.parse_arguments([str(path), "--seed", "2", "--n_bins=10"])
+    model_args, data_args, _, args = parse_arguments([str(path), "--seed", "2", "--n_bins=10"])
     assert (model_args.model_name_or_path, data_args.task_name, data_args.n_bins) == ("m", "cola", 10)
     assert (args.learning_rate, args.max_steps, args.seed, args.do_train) == (3e-5, -1, 2, True)
     assert args.lr_scheduler_kwargs == {"num_cycles": 2}
 
 
-def test_list_in_a_configuration_file(run_glue, tmp_path):
+def test_list_in_a_configuration_file(tmp_path):
     lines = ("model_name_or_path: m", "train_file: x.csv", "output_dir: o", "do_train: true", "use_cpu: true")
     text = "\n".join((*lines, "text_column_names: [a, b]"))
     path = samples.write_text(tmp_path / "c.yml", text)
-    assert run_glue.parse_arguments([str(path)])[1].text_column_names == ["a", "b"]
+    assert parse_arguments([str(path)])[1].text_column_names == ["a", "b"]
 
 
 def test_broken_input_is_one_line_and_exit_code_two(call, glue, tmp_path, capfd):

@@ -1,47 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The script against a Hub on the loopback interface, then without any: in processes of their own."""
 
-import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import glue_rows
 import samples
-from datasets import Dataset
 from hub_server import hub
 
-from glue_runs.data import load_glue_folder
-from glue_runs.tasks import get_task
-
 ROOT = Path(__file__).parents[2]
-CARD = """---
-configs:
-- config_name: mrpc
-  data_files:
-  - {split: train, path: mrpc/train.parquet}
-  - {split: validation, path: mrpc/validation.parquet}
-  - {split: test, path: mrpc/test.parquet}
----
-"""
-
-
-def parquet(split: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    split.to_parquet(buffer)
-    return buffer.getvalue()
 
 
 def repositories(folder: Path) -> dict:
     """Hand-made rows as `nyu-mll/glue`, and a tiny encoder without head as `bert-base-uncased`."""
-    data = load_glue_folder(get_task("mrpc"), samples.write_glue(folder / "glue"))
-    glue = {f"mrpc/{name}.parquet": parquet(split) for name, split in data.items()}
     model = samples.write_model(folder / "model")
     config = json.loads((model / "config.json").read_text())
     files = {path.name: path.read_bytes() for path in model.iterdir()}
     files["config.json"] = json.dumps({**config, "architectures": ["BertModel"]}).encode()
-    return {("datasets", "nyu-mll/glue"): {"README.md": CARD.encode(), **glue}, ("models", "bert-base-uncased"): files}
+    return {("datasets", "nyu-mll/glue"): glue_rows.repository(), ("models", "bert-base-uncased"): files}
 
 
 def run_script(output_dir: Path, **environment: str) -> subprocess.CompletedProcess:

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From flags to everything that is known before the first step: data, model and trainer of one run."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    set_seed,
+)
+
+from glue_runs.arguments import DataArguments, ModelArguments, OutputArguments
+from glue_runs.command_line import parse_flags
+from glue_runs.data import load_data, needed_splits
+from glue_runs.labels import DataDescription, resolve_labels
+from glue_runs.metrics import make_compute_metrics
+from glue_runs.preprocessing import model_inputs, select_rows
+from glue_runs.record import RunState, find_run, run_record, write_record
+from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+
+__all__ = ["ARGUMENTS", "Job", "parse_arguments", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+ARGUMENTS = (ModelArguments, DataArguments, OutputArguments, LogitMixTrainingArguments)
+USAGE = "%(prog)s [CONFIG.json | CONFIG.yaml] --model_name_or_path MODEL --task_name TASK --do_train ... (see --help)"
+
+
+@dataclasses.dataclass
+class Job:
+    """What to do, with which trainer, on which rows.
+
+    Args:
+        args (`LogitMixTrainingArguments`): How to train.
+        data_args (`DataArguments`): Which data.
+        output_args (`OutputArguments`): What to leave behind.
+        description (`DataDescription`): Meaning of the columns, with the label order of the model.
+        rows (`DatasetDict`): Splits, as loaded.
+        inputs (`DatasetDict`): Splits, as the model takes them; same rows, same order.
+        trainer (`LogitMixTrainer`): Ready to train.
+        state (`RunState`): Where the run of the output folder stands.
+    """
+
+    args: LogitMixTrainingArguments
+    data_args: DataArguments
+    output_args: OutputArguments
+    description: DataDescription
+    rows: datasets.DatasetDict
+    inputs: datasets.DatasetDict
+    trainer: LogitMixTrainer
+    state: RunState
+
+
+def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ()) -> Job:
+    """Read everything the user gave; whatever is wrong with it shows here, before the first step.
+
+    Args:
+        arguments (`Sequence`): One instance of each of `ARGUMENTS`, from [`parse_arguments`].
+        callbacks (`Sequence[TrainerCallback]`): Given to the trainer.
+
+    Returns:
+        `Job`: Ready to run.
+
+    Raises:
+        ValueError: If flags, data or output folder are wrong; one line that says what to do.
+        OSError: If a file, folder or Hub repository cannot be read.
+    """
+    model_args, data_args, output_args, args = arguments
+    set_up_logging(args)
+    set_seed(args.seed)
+    splits = needed_splits(data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
+    with args.main_process_first(desc="loading data"):
+        state = find_state(model_args, data_args, args) if args.do_train else RunState()
+        data, description = load_data(data_args, splits, cache_dir=model_args.cache_dir, token=model_args.token)
+    splits = [name for name in splits if name in data]
+    if state.finished:
+        model_args = ModelArguments(model_name_or_path=args.output_dir, trust_remote_code=model_args.trust_remote_code)
+    model, tokenizer, description = load_model(model_args, description, needs_head=not args.do_train)
+    logger.info("Texts: %s. Labels: %s.", ", ".join(description.text_columns), description.label_names or "scores")
+    with args.main_process_first(desc="tokenizing"):
+        rows = select_rows(data, splits, description, data_args)
+        inputs = model_inputs(rows, tokenizer, description, data_args)
+    evaluation = {name.removeprefix("validation_"): inputs[name] for name in splits if name.startswith("validation")}
+    trainer = LogitMixTrainer(
+        model=model,
+        args=args,
+        train_dataset=inputs.get("train"),
+        eval_dataset=evaluation if len(evaluation) > 1 else inputs.get("validation"),
+        processing_class=tokenizer,
+        compute_metrics=make_compute_metrics(
+            description.metrics, description.is_regression, data_args.n_bins, description.positive_label
+        ),
+        callbacks=list(callbacks),
+    )
+    return Job(args, data_args, output_args, description, rows, inputs, trainer, state)
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[Any, ...]:
+    """Parse flags, or a configuration file and the flags that override it, into one instance of each of `ARGUMENTS`.
+
+    Raises:
+        ValueError: If a flag is unknown, or its value not allowed.
+    """
+    parsed = parse_flags(ARGUMENTS, argv, usage=USAGE)
+    args = parsed[-1]
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise ValueError("nothing to do; give at least one of --do_train, --do_eval, --do_predict.")
+    if args.output_dir == "trainer_output":  # what the base class makes of no --output_dir at all
+        raise ValueError("--output_dir is missing; give the folder that the results go to.")
+    return parsed
+
+
+def set_up_logging(args: LogitMixTrainingArguments) -> None:
+    """Log to the console as much as `--log_level` asks for, on the main process."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    if args.should_log:
+        transformers.utils.logging.set_verbosity_info()
+    level = args.get_process_log_level()
+    logging.getLogger("glue_runs").setLevel(level)
+    datasets.utils.logging.set_verbosity(level)
+    transformers.utils.logging.set_verbosity(level)
+
+
+def find_state(model_args: ModelArguments, data_args: DataArguments, args: LogitMixTrainingArguments) -> RunState:
+    """Find out where the run of the output folder stands, and leave its record there if it starts now."""
+    record = run_record(model_args, data_args, args)
+    state = find_run(args.output_dir, record, args.resume_from_checkpoint)
+    if state.finished:
+        logger.info("%s holds the finished run; its model is used. To train anew, choose another.", args.output_dir)
+    elif state.checkpoint is not None:
+        logger.info("Resuming from %s; to start anew, choose another --output_dir.", state.checkpoint)
+    if args.should_save and not state.finished:
+        write_record(args.output_dir, record)
+    return state
+
+
+def load_model(
+    args: ModelArguments, description: DataDescription, needs_head: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, DataDescription]:
+    """Model and tokenizer for the data, and the description with the label order that the model uses."""
+    hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
+    hub["trust_remote_code"] = args.trust_remote_code
+    config = AutoConfig.from_pretrained(args.config_name or args.model_name_or_path, **hub)
+    description = resolve_labels(description, config.label2id)
+    names, has_head = description.label_names or ("score",), "ForSequenceClassification" in str(config.architectures)
+    if needs_head and config.architectures and not has_head:
+        raise ValueError(
+            f"{args.model_name_or_path} has no classification head ({', '.join(config.architectures)}): without "
+            "--do_train it would guess; give a fine-tuned model."
+        )
+    if has_head and config.num_labels != len(names) and not args.ignore_mismatched_sizes:
+        raise ValueError(
+            f"{args.model_name_or_path} has a head of {config.num_labels} outputs, the data needs {len(names)}; "
+            "to start a new head, pass --ignore_mismatched_sizes."
+        )
+    config.problem_type = "regression" if description.is_regression else "single_label_classification"
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: label for label, name in enumerate(names)}
+    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or args.model_name_or_path, **hub)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        args.model_name_or_path, config=config, ignore_mismatched_sizes=args.ignore_mismatched_sizes, **hub
+    )
+    return model, tokenizer, description

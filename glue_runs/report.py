@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a grid of runs: `python -m glue_runs report FOLDER`."""
+
+import argparse
+import importlib.resources
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from glue_runs.report_differences import EXPLANATION, difference_tables
+from glue_runs.report_figures import Picture, learning_pictures, reliability_pictures
+from glue_runs.report_grid import ResultGrid, load_grid
+from glue_runs.report_tables import calibration_tables, published_tables, score_table, task_table, time_table
+from glue_runs.results import RunResult
+from glue_runs.tables import Column, Table, csv_text, escape_latex, escape_markdown, to_csv, to_latex, to_markdown
+
+__all__ = ["Report", "Section", "main", "make_report", "write_report"]
+
+FILES = ("report.html", "report.md", "report.tex", "report.csv", "results.csv")
+TEMPLATE = "report.html.jinja"
+_TOLD = ("model_name_or_path", "data_dir", "task_name", "report_as", "seed", "output_dir")  # told by other means
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a report: a heading, sentences, tables and pictures."""
+
+    name: str
+    title: str
+    text: str = ""
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report says, whatever file it is written to.
+
+    Args:
+        title (`str`): Heading.
+        facts (`tuple` of pairs): What was run: name and value.
+        sections (`tuple` of `Section`): Tables and pictures.
+        commands (`tuple` of `str`): One command line per run.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+    commands: tuple[str, ...]
+
+
+def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> Report:
+    """Compute everything that the report of a grid says.
+
+    Args:
+        grid (`ResultGrid`): The runs.
+        n_bootstrap (`int`): Resamples of an interval, at least 100.
+        n_bins (`int`): Confidence bins of ECE and OE; must be what the runs were scored with.
+
+    Returns:
+        `Report`: Text, tables and pictures.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If an argument is out of range or does not fit the runs.
+    """
+    if n_bootstrap < 100:
+        raise ValueError(f"--n_bootstrap must be at least 100 for a 95% interval, got {n_bootstrap}.")
+    for run in grid.runs.values():
+        if int(run.config.get("n_bins", 15)) != n_bins:
+            raise ValueError(
+                f"{run.folder} was scored with {run.config['n_bins']} bins; give that number as --n_bins."
+            )
+    models = ", ".join(sorted({str(run.config.get("model_name_or_path", "unknown")) for run in grid.runs.values()}))
+    sections = (
+        Section("scores", "Scores", tables=(score_table(grid),)),
+        Section(
+            "differences",
+            "Differences",
+            EXPLANATION.format(n_bootstrap),
+            tables=tuple(difference_tables(grid, n_bootstrap, n_bins)),
+        ),
+        Section("calibration", "Calibration", tables=tuple(calibration_tables(grid, n_bins))),
+        Section(
+            "reliability",
+            "Reliability diagrams",
+            "Bins are added over the seeds. ECE and OE above a diagram are those of the added bins: errors of single "
+            "seeds may cancel there, so that this ECE is at most the mean of the seeds in the table.",
+            pictures=tuple(reliability_pictures(grid, n_bins)),
+        ),
+        Section(
+            "learning",
+            "Learning curves",
+            "Mean over seeds and one standard deviation. A method's loss is the sum of its own terms on its own mixed "
+            "rows, so that its height does not compare methods.",
+            pictures=tuple(learning_pictures(grid)),
+        ),
+        Section("time", "Training time", tables=tuple(filter(None, [time_table(grid)]))),
+        Section("published", "Published scores", tables=tuple(published_tables())),
+        Section("runs", "Runs", tables=(task_table(grid), _run_table(grid))),
+    )
+    commands = tuple(shlex.join(run.command) for run in grid.runs.values())
+    return Report(f"GLUE: {models}", _facts(grid), tuple(s for s in sections if s.tables or s.pictures), commands)
+
+
+def write_report(report: Report, grid: ResultGrid, output_dir: str | Path) -> list[Path]:
+    """Write `report.html`, `report.md`, `report.tex`, `report.csv` and `results.csv`; equal runs give equal bytes.
+
+    Args:
+        report (`Report`): What [`make_report`] found.
+        grid (`ResultGrid`): The runs.
+        output_dir (`str` or `Path`): Folder of the files; made if it is not there.
+
+    Returns:
+        `list[Path]`: The files.
+    """
+    tables = [table for section in report.sections for table in section.tables]
+    texts = (_html(report), _markdown(report), _latex(report), to_csv(tables), _results_csv(grid))
+    paths = [Path(output_dir) / name for name in FILES]
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return paths
+
+
+def _facts(grid: ResultGrid) -> tuple[tuple[str, str], ...]:
+    """What was run, as names and values."""
+    runs = list(grid.runs.values())
+    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    facts = [
+        ("Runs", f"{len(runs)} finished: {len(grid.tasks)} tasks, {len(grid.methods)} methods, seeds {seeds}"),
+        ("Missing", _missing(grid) or "none"),
+        ("Model", _distinct(run.config.get("model_name_or_path", "not recorded") for run in runs)),
+        ("Data", _distinct(run.config.get("data_dir") or "nyu-mll/glue from the Hub" for run in runs)),
+    ]
+    flags = list(dict.fromkeys(name for run in runs for name in run.config))
+    values = {name: [run.config.get(name) for run in runs] for name in flags if name not in _TOLD}
+    common = {name: found[0] for name, found in values.items() if all(value == found[0] for value in found)}
+    varied = [name for name in values if name not in common]
+    packages = sorted({name for run in runs for name in run.versions})
+    minutes = sum(run.metrics.get("train_runtime", 0.0) for run in runs) / 60
+    facts += [
+        ("Flags of all runs", " ".join(f"{name}={value}" for name, value in common.items()) or "none"),
+        ("Flags set per run", ", ".join(varied) or "none"),
+        (
+            "Versions",
+            ", ".join(f"{name} {_distinct(run.versions.get(name, 'none') for run in runs)}" for name in packages),
+        ),
+        ("Training time", f"{minutes / 60:.1f} hours in all" if minutes >= 60 else f"{minutes:.1f} minutes in all"),
+    ]
+    return tuple(facts + [("Made by", shlex.join(command)) for command in grid.settings.get("commands", ())])
+
+
+def _missing(grid: ResultGrid) -> str:
+    seeds = {}
+    for task, method, seed in grid.missing:
+        seeds.setdefault(f"{task} {grid.labels.get(method, method)}", []).append(str(seed))
+    return "; ".join(f"{name} seed {', '.join(numbers)}" for name, numbers in seeds.items())
+
+
+def _distinct(values: Iterable[object]) -> str:
+    return " / ".join(dict.fromkeys(map(str, values)))
+
+
+def _run_table(grid: ResultGrid) -> Table:
+    """One line per run and evaluation split: score, ECE and training time."""
+    kinds = (Column("score", scale=100.0), Column("ECE", decimals=3), Column("training, seconds", decimals=0))
+    rows = []
+    for (task, method, seed), run in grid.runs.items():
+        for column in grid.columns:
+            if column.task.name == task:
+                keys = (f"{column.prefix}_{column.score}", f"{column.prefix}_ece", "train_runtime")
+                found = [
+                    kind.number(run.metrics[key]) if key in run.metrics else None
+                    for kind, key in zip(kinds, keys, strict=True)
+                ]
+                rows.append((f"{column.title}, {grid.labels[method]}, seed {seed}", (*found, _folder(grid, run))))
+    return Table("runs", "Finished runs", "run", (*kinds, Column("folder")), tuple(rows))
+
+
+def _results_csv(grid: ResultGrid) -> str:
+    names = sorted({name for run in grid.runs.values() for name in run.metrics})
+    rows = [
+        (run.task, run.method, run.seed, _folder(grid, run), *(run.metrics.get(name) for name in names))
+        for run in grid.runs.values()
+    ]
+    return csv_text(("task", "method", "seed", "folder", *names), rows)
+
+
+def _folder(grid: ResultGrid, run: RunResult) -> str:
+    return run.folder.relative_to(grid.root).as_posix()
+
+
+def _html(report: Report) -> str:
+    source = importlib.resources.files("glue_runs").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(source).render(report=report) + "\n"
+
+
+def _markdown(report: Report) -> str:
+    parts = [f"# {escape_markdown(report.title)}\n"]
+    parts.append("\n".join(f"- {name}: {escape_markdown(value)}" for name, value in report.facts) + "\n")
+    for section in report.sections:
+        if section.tables:
+            texts = [escape_markdown(section.text) + "\n"] if section.text else []
+            parts += [f"## {section.title}\n", *texts, *map(to_markdown, section.tables)]
+    parts.append("## Commands\n\n```bash\n" + "\n".join(report.commands) + "\n```\n")
+    return "\n".join(parts)
+
+
+def _latex(report: Report) -> str:
+    parts = [
+        f"% {report.title}\n% Needs \\usepackage[T1]{{fontenc}}, \\usepackage{{booktabs}}, \\usepackage{{graphicx}}.\n"
+    ]
+    for section in report.sections:
+        if section.tables and section.name != "runs":
+            texts = [escape_latex(section.text) + "\n"] if section.text else []
+            parts += [*texts, *map(to_latex, section.tables)]
+    return "\n".join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the report of a grid; return 2, after one line on stderr, if something is wrong with what was given."""
+    parser = argparse.ArgumentParser(prog="python -m glue_runs report", description="Report a grid of finished runs.")
+    parser.add_argument("folder", help="Folder that holds the runs.")
+    parser.add_argument("--output_dir", help=f"Where {', '.join(FILES)} go. Default: the folder of the runs.")
+    parser.add_argument("--n_bootstrap", type=int, default=1000, help="Resamples of each interval. Default: 1000.")
+    parser.add_argument("--n_bins", type=int, default=15, help="Confidence bins that the runs were scored with.")
+    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        grid = load_grid(options.folder)
+        report = make_report(grid, options.n_bootstrap, options.n_bins)
+        paths = write_report(report, grid, options.output_dir or options.folder)
+    except (ValueError, OSError, ImportError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    print("Written:", ", ".join(map(str, paths)))
+    return 0

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Means over seeds, paired differences, and a bootstrap over evaluated rows and seeds together."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse, special
+
+__all__ = ["SCORERS", "Estimate", "bootstrap_scores", "difference_interval", "estimate", "paired_difference"]
+
+CHUNK_ENTRIES = 2_000_000  # rows times resamples held at once, 16 MB
+# From counts `(N, B)`, how often each of N rows was drawn in each of B resamples, to one score per resample `(B,)`.
+Scorer = Callable[[np.ndarray], np.ndarray]
+
+
+class Estimate(NamedTuple):
+    """A figure estimated from several seeds.
+
+    Args:
+        mean (`float`): Mean over the seeds.
+        std (`float`, *optional*): Sample standard deviation over the seeds (divisor `n - 1`); `None` for one seed.
+        n (`int`, *optional*): Number of seeds; `None` if it is not known.
+        low (`float`, *optional*): Lower end of the 95% interval; `None` if there is none.
+        high (`float`, *optional*): Its upper end.
+    """
+
+    mean: float
+    std: float | None = None
+    n: int | None = 1
+    low: float | None = None
+    high: float | None = None
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and sample standard deviation of one value per seed, at least one."""
+    values = np.asarray(values, dtype=np.float64)
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Estimate(float(values.mean()), std, len(values))
+
+
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
+    """Difference `first - second` over the seeds that both have.
+
+    Args:
+        first (`Mapping[int, float]`): Figure of each seed.
+        second (`Mapping[int, float]`): Figure of each seed.
+
+    Returns:
+        `Estimate`: Mean and standard deviation of the differences; `None` if no seed is shared.
+    """
+    shared = sorted(set(first) & set(second))
+    return estimate([first[seed] - second[seed] for seed in shared]) if shared else None
+
+
+def bootstrap_scores(scorers: Sequence[Scorer], n_rows: int, n_resamples: int, seed: int = 0) -> np.ndarray:
+    """Score the same resamples of the rows with every scorer.
+
+    Args:
+        scorers (`Sequence` of callables): Made by `SCORERS`, one per run; all over the same rows in the same order.
+        n_rows (`int`): Number of rows.
+        n_resamples (`int`): Number of resamples, each of `n_rows` rows drawn with replacement.
+        seed (`int`): Of the draws; the same seed and `n_rows` give the same resamples.
+
+    Returns:
+        `np.ndarray` of shape `(n_resamples, len(scorers))`: The scores.
+    """
+    chunks = _row_counts(n_rows, n_resamples, seed)
+    return np.concatenate([np.stack([scorer(counts) for scorer in scorers], axis=1) for counts in chunks])
+
+
+def difference_interval(
+    first: np.ndarray, second: np.ndarray, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the mean difference, with rows and seeds resampled together.
+
+    Each resample draws the seeds anew, with replacement, and averages their differences on its rows.
+
+    Args:
+        first (`np.ndarray` of shape `(B, S)`): Scores of one method's `S` seeds on `B` resamples of the rows.
+        second (`np.ndarray` of shape `(B, S)`): The same of the other method: same seeds, same resamples.
+        seed (`int`): Of the draws of seeds.
+        level (`float`): Share of the resampled differences that the interval holds.
+
+    Returns:
+        `tuple[float, float]`: Lower and upper end of `first - second`.
+    """
+    differences = first - second
+    draws = np.random.default_rng([seed, 1]).integers(differences.shape[1], size=differences.shape)
+    means = np.take_along_axis(differences, draws, axis=1).mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _row_counts(n_rows: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Counts `(n_rows, B)` in pieces that fit into memory; each column sums to `n_rows`."""
+    rng, left = np.random.default_rng([seed, 0]), n_resamples
+    while left:
+        size = min(left, max(1, CHUNK_ENTRIES // n_rows))
+        cells = rng.integers(n_rows, size=(size, n_rows)) * size + np.arange(size)[:, None]
+        yield np.bincount(cells.reshape(-1), minlength=n_rows * size).reshape(n_rows, size).astype(np.float64)
+        left -= size
+
+
+def _accuracy(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
+    correct = (logits.argmax(axis=1) == labels).astype(np.float64)
+    return lambda counts: correct @ counts / len(labels)
+
+
+def _matthews(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
+    """Matthews correlation of any number of classes, from the counts of (true, predicted) pairs."""
+    classes, n_rows = logits.shape[1], len(labels)
+    pairs = _grouped(labels.astype(np.int64) * classes + logits.argmax(axis=1), np.ones(n_rows), classes**2)
+
+    def score(counts: np.ndarray) -> np.ndarray:
+        confusion = (pairs @ counts).reshape(classes, classes, -1)
+        true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+        right = np.trace(confusion)
+        spread = (n_rows**2 - (true**2).sum(axis=0)) * (n_rows**2 - (predicted**2).sum(axis=0))
+        covariance = n_rows * right - (true * predicted).sum(axis=0)
+        return np.divide(covariance, np.sqrt(spread), out=np.zeros_like(spread), where=spread > 0)
+
+    return score
+
+
+def _spearman(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
+    """Spearman correlation, ranked anew within each resample; tied rows share their mean rank."""
+    predictions, n_rows = logits.reshape(-1), len(labels)
+
+    def score(counts: np.ndarray) -> np.ndarray:
+        first, second = _centred_ranks(predictions, counts), _centred_ranks(labels, counts)
+        product = (counts * first * second).sum(axis=0)
+        spread = (counts * first**2).sum(axis=0) * (counts * second**2).sum(axis=0)
+        return np.divide(product, np.sqrt(spread), out=np.zeros_like(spread), where=spread > 0)
+
+    def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        distinct, group = np.unique(values, return_inverse=True)
+        sizes = _grouped(group, np.ones(n_rows), len(distinct)) @ counts
+        return (sizes.cumsum(axis=0) - (sizes - 1) / 2 - (n_rows + 1) / 2)[group]
+
+    return score
+
+
+def _ece(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
+    confidence, correct, bins = _confidence(logits, labels, n_bins)
+    gaps = _grouped(bins, correct - confidence, n_bins)
+    return lambda counts: np.abs(gaps @ counts).sum(axis=0) / len(labels)
+
+
+def _oe(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
+    confidence, correct, bins = _confidence(logits, labels, n_bins)
+    excess, mass, size = (
+        _grouped(bins, values, n_bins) for values in (confidence - correct, confidence, 0 * bins + 1)
+    )
+
+    def score(counts: np.ndarray) -> np.ndarray:
+        mean_confidence = mass @ counts / np.maximum(size @ counts, 1)
+        return (mean_confidence * np.maximum(excess @ counts, 0)).sum(axis=0) / len(labels)
+
+    return score
+
+
+def _confidence(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confidence, correctness and bin of each row, as [`functional.confidence_bins`] has them."""
+    logits = logits.astype(np.float64)
+    confidence = np.exp(logits.max(axis=1) - special.logsumexp(logits, axis=1))
+    correct = (logits.argmax(axis=1) == labels).astype(np.float64)
+    return confidence, correct, np.searchsorted(np.arange(1, n_bins) / n_bins, confidence, side="left")
+
+
+def _grouped(groups: np.ndarray, values: np.ndarray, n_groups: int) -> sparse.csr_array:
+    """Matrix `(n_groups, N)` that sums `values * counts` within groups."""
+    return sparse.csr_array((values, (groups, np.arange(len(groups)))), shape=(n_groups, len(groups)))
+
+
+# Figure -> maker of a scorer from logits `(N, C)`, labels `(N,)` and the number of confidence bins.
+SCORERS: Mapping[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {
+    "accuracy": _accuracy,
+    "matthews_correlation": _matthews,
+    "spearmanr": _spearman,
+    "ece": _ece,
+    "oe": _oe,
+}

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One table model, and what it looks like in Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glue_runs.statistics import Estimate
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Table",
+    "csv_text",
+    "escape_latex",
+    "escape_markdown",
+    "to_csv",
+    "to_latex",
+    "to_markdown",
+]
+
+MISSING, NO_INTERVAL = "–", "no interval"
+CSV_HEADER = ("table", "row", "column", "mean", "std", "n", "low", "high")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--",
+    "α": r"$\alpha$", "λ": r"$\lambda$",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of figures.
+
+    Args:
+        title (`str`): Its heading.
+        best (`str`, *optional*): `"max"` or `"min"`: which figure is set in bold; `None` marks none.
+        scale (`float`): What figures are multiplied by before they are printed.
+        decimals (`int`): Digits behind the point.
+        signed (`bool`): Whether a plus sign is printed.
+        interval (`bool`): Whether the interval stands beside a figure, not the standard deviation.
+    """
+
+    title: str
+    best: str | None = None
+    scale: float = 1.0
+    decimals: int = 2
+    signed: bool = False
+    interval: bool = False
+
+    def number(self, value: float) -> str:
+        """A figure as it is printed, with a true minus sign."""
+        text = f"{value * self.scale:{'+' if self.signed else ''}.{self.decimals}f}"
+        if float(text) == 0:
+            text = text.lstrip("+-")
+        return text.replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is printed in one place: a main text, more in small print, and whether it stands out."""
+
+    text: str
+    details: tuple[str, ...] = ()
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of figures under named columns.
+
+    Args:
+        name (`str`): Short name: letters, digits, `_`.
+        title (`str`): Caption.
+        head (`str`): Heading of the first column, which names the rows.
+        columns (`tuple` of `Column`): The other columns.
+        rows (`tuple` of pairs): Name of each row and its figures: an `Estimate`, a text, or `None` if it is missing.
+        notes (`tuple` of `str`): Sentences below the table.
+    """
+
+    name: str
+    title: str
+    head: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[Estimate | str | None, ...]], ...]
+    notes: tuple[str, ...] = ()
+
+    def cells(self) -> list[tuple[str, list[Cell]]]:
+        """The rows as they are printed. Figures that print alike share the mark of the best one.
+
+        An interval that excludes 0 is set in bold. The number of seeds stands in the cell where it is not the
+        table's most frequent one.
+        """
+        best, seeds = [self._best(place) for place in range(len(self.columns))], self.usual_seeds()
+        return [
+            (name, [_cell(*triple, seeds) for triple in zip(figures, self.columns, best, strict=True)])
+            for name, figures in self.rows
+        ]
+
+    def usual_seeds(self) -> int | None:
+        """The most frequent number of seeds, the larger one of two; `None` without figures."""
+        figures = [figure for _, row in self.rows for figure in row if isinstance(figure, Estimate)]
+        counts = Counter(figure.n for figure in figures if figure.n is not None)
+        return max(counts, key=lambda n: (counts[n], n), default=None)
+
+    def _best(self, place: int) -> str | None:
+        column = self.columns[place]
+        means = [row[place].mean for _, row in self.rows if isinstance(row[place], Estimate)]
+        if column.best is None or len(means) < 2:
+            return None
+        return column.number({"max": max, "min": min}[column.best](means))
+
+
+def _cell(figure: Estimate | str | None, column: Column, best: str | None, seeds: int | None) -> Cell:
+    if not isinstance(figure, Estimate):
+        return Cell(MISSING if figure is None else figure)
+    text, details = column.number(figure.mean), []
+    ends = () if figure.low is None else (column.number(figure.low), column.number(figure.high))
+    if column.interval:
+        details.append(f"[{ends[0]}, {ends[1]}]" if ends else NO_INTERVAL)
+    elif figure.std is not None:
+        details.append(f"± {figure.std * column.scale:.{column.decimals}f}")
+    if figure.n not in (seeds, None):
+        details.append(f"(n={figure.n})")
+    excludes_zero = column.interval and bool(ends) and ends[0][0] == ends[1][0] in ("+", "−")
+    return Cell(text, tuple(details), bold=excludes_zero or text == best)
+
+
+def to_markdown(table: Table) -> str:
+    """The table with its title and notes as GitHub-flavoured Markdown."""
+    head = [escape_markdown(text) for text in (table.head, *(column.title for column in table.columns))]
+    body = [[escape_markdown(name), *map(_markdown_cell, cells)] for name, cells in table.cells()]
+    ruled = [head, ["---", *(["---:"] * len(table.columns))], *body]
+    lines = [f"**{escape_markdown(table.title)}**", "", *(f"| {' | '.join(row)} |" for row in ruled)]
+    notes = ["", *(f"- {escape_markdown(note)}" for note in table.notes)] if table.notes else []
+    return "\n".join(lines + notes) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"**{escape_markdown(cell.text)}**" if cell.bold else escape_markdown(cell.text)
+    return " ".join([text, *map(escape_markdown, cell.details)])
+
+
+def escape_markdown(text: str) -> str:
+    """The text with every character that Markdown reads as markup escaped, on one line."""
+    return re.sub(r"([\\`*_|<>\[\]#~$])", r"\\\1", " ".join(text.split()))
+
+
+def to_latex(table: Table) -> str:
+    """The table as a LaTeX float; needs the packages `booktabs`, `graphicx` and, for T1, `fontenc`."""
+    head = [escape_latex(text) for text in (table.head, *(column.title for column in table.columns))]
+    lines = [
+        r"\begin{table}",
+        r"\centering\small",
+        rf"\caption{{{escape_latex(table.title)}}}",
+        rf"\label{{tab:{table.name.replace('_', '-')}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        " & ".join(head) + r" \\",
+        r"\midrule",
+    ]
+    for name, cells in table.cells():
+        lines.append(" & ".join([escape_latex(name), *map(_latex_cell, cells)]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    lines += [rf"\par\smallskip\footnotesize {escape_latex(' '.join(table.notes))}"] if table.notes else []
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = rf"\textbf{{{escape_latex(cell.text)}}}" if cell.bold else escape_latex(cell.text)
+    return f"{text} {{\\scriptsize {escape_latex(' '.join(cell.details))}}}" if cell.details else text
+
+
+def escape_latex(text: str) -> str:
+    """The text with every character that LaTeX reads as markup, or cannot read, written as a command."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """All figures of some tables, one per line, neither scaled nor rounded; missing ones are left out."""
+    rows = [
+        (table.name, name, column.title, *figure)
+        for table in tables
+        for name, figures in table.rows
+        for column, figure in zip(table.columns, figures, strict=True)
+        if isinstance(figure, Estimate)
+    ]
+    return csv_text(CSV_HEADER, rows)
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows as comma-separated values; `None` is an empty cell, floats are written so that they read back exactly."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    return stream.getvalue()

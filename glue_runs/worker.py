@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process of one run of a grid: it reports how far it is, and it ends when the process that started it ends."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import filelock
+from transformers import TrainerCallback
+
+from glue_runs import run
+from glue_runs.record import FLAGS_NAME, LOCK_NAME, LOG_NAME, PROGRESS_NAME
+
+__all__ = ["ProgressFile", "end_with_parent", "last_line", "main", "read_progress", "start"]
+
+PARENT = "GLUE_RUNS_PARENT"
+LOCK_SECONDS = 30  # a process that was killed holds its lock no longer; one whose parent died ends within a second
+
+
+class ProgressFile(TrainerCallback):
+    """Writes the share of training that is done to a file, once a second at most.
+
+    Args:
+        path (`Path`): File to write.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.written = path, 0.0
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Write `done`, in `[0, 1]`."""
+        if state.is_world_process_zero and time.monotonic() - self.written > 1:
+            partial = self.path.with_name(self.path.name + ".partial")
+            partial.write_text(json.dumps({"done": state.global_step / state.max_steps}), encoding="utf-8")
+            os.replace(partial, self.path)
+            self.written = time.monotonic()
+
+
+def read_progress(folder: Path) -> float:
+    """Share of training that is done, in `[0, 1]`; 0 if the run has not reported yet."""
+    try:
+        return json.loads((folder / PROGRESS_NAME).read_text(encoding="utf-8"))["done"]
+    except FileNotFoundError:
+        return 0.0
+
+
+def start(folder: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start the process of the run whose flags lie in `folder`; what it prints goes to `log.txt` there.
+
+    Args:
+        folder (`Path`): Folder of the run.
+        environment (`dict`, *optional*): Environment variables to set for it.
+
+    Returns:
+        `subprocess.Popen`: The process. It is in a session of its own: Ctrl-C reaches the grid, not the run.
+    """
+    environment = {**os.environ, **(environment or {}), PARENT: str(os.getpid())}
+    with (folder / LOG_NAME).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "glue_runs.worker", str(folder / FLAGS_NAME)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def last_line(folder: Path) -> str:
+    """The last line that the run printed: its error, if it failed."""
+    lines = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def end_with_parent(parent: int, every: float = 0.5) -> None:
+    """End this process, without clean-up, as soon as its parent is another one than `parent`; never returns."""
+    while os.getppid() == parent:
+        time.sleep(every)
+    os._exit(1)
+
+
+def main(flags_file: Path) -> int:
+    """Execute the run whose flags lie in the file, unless another process is at it.
+
+    Args:
+        flags_file (`Path`): JSON file of flags, in the folder of the run.
+
+    Returns:
+        `int`: Exit status, see [`glue_runs.run.main`].
+    """
+    folder = flags_file.parent
+    try:
+        with filelock.FileLock(folder / LOCK_NAME, timeout=LOCK_SECONDS):
+            return run.main([str(flags_file)], [ProgressFile(folder / PROGRESS_NAME)])
+    except filelock.Timeout:
+        print(f"error: another process works in {folder}; wait for it, or end it.", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, args=(int(os.environ[PARENT]),), daemon=True).start()
+    sys.exit(main(Path(sys.argv[1])))
