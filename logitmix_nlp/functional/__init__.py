@@ -11,6 +11,7 @@ from logitmix_nlp.functional.calibration import (
 )
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.losses import (
+    confidence_penalty,
     infer_problem_type,
     logit_similarity,
     logitmix_parts,
@@ -36,6 +37,7 @@ __all__ = [
     "MixPlan",
     "adversarial_noise",
     "brier_score",
+    "confidence_penalty",
     "confidence_bins",
     "cutmix",
     "expected_calibration_error",
