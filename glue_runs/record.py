@@ -30,7 +30,8 @@ _DATA = (
 )  # fmt: skip
 _TRAINING = (
     "mix_method", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "sim_norm", "mix_prob",
-    "lam_per_sample", "mix_warmup", "label_smoothing_factor", "seed", "data_seed", "learning_rate", "weight_decay",
+    "lam_per_sample", "mix_warmup", "mixer", "mix_pairing", "puzzle_options", "penalty_weight",
+    "label_smoothing_factor", "seed", "data_seed", "learning_rate", "weight_decay",
     "optim", "lr_scheduler_type", "warmup_steps", "max_grad_norm", "per_device_train_batch_size",
     "gradient_accumulation_steps", "num_train_epochs", "max_steps", "bf16", "fp16", "train_sampling_strategy",
 )  # fmt: skip

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training methods by the names their papers use: each is one row of settings for the same loss."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 __all__ = ["MIX_METHODS", "LossWeights", "MixMethod", "get_method", "step_weights", "warmup_probability"]
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3), each at least 0."""
+    """Weights of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3), each at least 0.
+
+    `penalty_weight` is that of the confidence penalty, which is subtracted from it.
+    """
 
     mix_weight: float
     cls_weight: float
     sim_weight: float
+    penalty_weight: float = 0.0
 
     @property
     def needs_mixed(self) -> bool:
@@ -22,7 +26,7 @@ class LossWeights:
     @property
     def needs_clean(self) -> bool:
         """Whether any weighted term looks at unmixed rows."""
-        return bool(self.cls_weight or self.sim_weight)
+        return bool(self.cls_weight or self.sim_weight or self.penalty_weight)
 
     def as_dict(self) -> dict[str, float]:
         """Return the weights as keyword arguments of [`functional.logitmix_parts`]."""
@@ -37,26 +41,56 @@ class MixMethod:
         mix_weight (`float`): Weight of `L_mix` (Eq. 2).
         cls_weight (`float`): Weight of the clean loss `L_cls` (Eq. 3).
         sim_weight (`float`): Weight of `L_sim` (Eq. 3).
+        paper (`str`): Where the method comes from.
+        mixer (`str`): How rows are mixed, one of `mixup`, `cutmix` and `puzzlemix`.
         mix_alpha (`float`): α of λ ~ Beta(α, α).
         mix_prob (`float`): Probability that a batch is mixed at all.
         mix_site (`str`): Where in the model rows are mixed.
-        paper (`str`): Where the method comes from.
+        penalty_weight (`float`): Weight β of the confidence penalty.
+        label_smoothing_factor (`float`): ε of label smoothing.
     """
 
     mix_weight: float
     cls_weight: float
     sim_weight: float
     paper: str
+    mixer: str = "mixup"
     mix_alpha: float = 3.0
     mix_prob: float = 1.0
-    mix_site: str = "layer:-1"
+    mix_site: str = "input|layer:-1"
+    penalty_weight: float = 0.0
+    label_smoothing_factor: float = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the method is about mixed rows."""
+        return bool(self.mix_weight or self.sim_weight)
 
 
 LOGITMIX = "Bang et al., Logit Mixing Training for More Reliable and Accurate Prediction, IJCAI 2022"
+MANIFOLD_MIXUP = "Verma et al., Manifold Mixup: Better Representations by Interpolating Hidden States, ICML 2019"
+CUTMIX = "Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers, ICCV 2019, arXiv:1905.04899"
+PUZZLEMIX = "Kim et al., Puzzle Mix: Exploiting Saliency and Local Statistics, ICML 2020, arXiv:2009.06962"
+SMOOTHING = "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv:1512.00567"
+PENALTY = (
+    "Pereyra et al., Regularizing Neural Networks by Penalizing Confident Output Distributions, 2017, arXiv:1701.06548"
+)
+CUT = {"mixer": "cutmix", "mix_alpha": 1.0, "mix_site": "input"}
+PUZZLE = {"mixer": "puzzlemix", "mix_alpha": 1.0, "mix_site": "input"}
 MIX_METHODS = {
     "vanilla": MixMethod(0.0, 1.0, 0.0, paper="plain fine-tuning, the baseline of every table"),
     "mixup": MixMethod(1.0, 0.0, 0.0, paper="Sun et al., Mixup-Transformer, COLING 2020, arXiv:2010.02394"),
     "logitmix": MixMethod(1.0, 1.0, 1.0, paper=LOGITMIX),
+    "logitmix_m": MixMethod(1.0, 1.0, 1.0, paper=LOGITMIX),
+    "logitmix_c": MixMethod(1.0, 1.0, 0.1, paper=LOGITMIX, **CUT),
+    "logitmix_p": MixMethod(1.0, 1.0, 0.5, paper=LOGITMIX, **PUZZLE),
+    "manifold_mixup": MixMethod(
+        1.0, 0.0, 0.0, paper=MANIFOLD_MIXUP, mix_alpha=2.0, mix_site="input|embeddings,layer:0-1"
+    ),
+    "cutmix": MixMethod(1.0, 0.0, 0.0, paper=CUTMIX, **CUT),
+    "puzzlemix": MixMethod(1.0, 0.0, 0.0, paper=PUZZLEMIX, **PUZZLE),
+    "label_smoothing": MixMethod(0.0, 1.0, 0.0, paper=SMOOTHING, label_smoothing_factor=0.1),
+    "confidence_penalty": MixMethod(0.0, 1.0, 0.0, paper=PENALTY, penalty_weight=0.1),
 }
 
 
@@ -100,7 +134,7 @@ def step_weights(
     """Weights of one batch, after the coin flips of `mix_prob` and the warm-up (LogitMix authors' code).
 
     A batch that is not mixed takes a plain step, `L_cls` with weight 1. A mixed batch before the end of the warm-up
-    keeps only `L_mix` unless its draw falls below `warmup`.
+    keeps only `L_mix` unless its draw falls below `warmup`. A confidence penalty stays in each of them.
 
     Args:
         weights (`LossWeights`): Weights of the method.
@@ -115,7 +149,7 @@ def step_weights(
     if not weights.needs_mixed:
         return weights
     if warmup == 0.0 or mix_draw >= mix_prob:
-        return LossWeights(0.0, 1.0, 0.0)
+        return replace(weights, mix_weight=0.0, cls_weight=1.0, sim_weight=0.0)
     if warmup_draw >= warmup and weights.mix_weight:
-        return LossWeights(weights.mix_weight, 0.0, 0.0)
+        return replace(weights, cls_weight=0.0, sim_weight=0.0)
     return weights

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from logitmix_nlp.functional.mixing import MixPlan, mix
+from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.guided_pass import GuidedPass
+from logitmix_nlp.mixers import Blend, Guide, Mixture, mix_rows
 from logitmix_nlp.rows import has_rows, join_rows, mixed_inputs
 from logitmix_nlp.sites import INPUT, Site, find_blocks, find_pooler, main_input
 from logitmix_nlp.tensor_trees import Path, map_tensors, tensors
@@ -46,6 +48,8 @@ class SiteMixer:
         self._counts: dict[nn.Module, int] = {}
         self._seen: list[tuple[Call, nn.Module, dict[Path, torch.Size]]] | None = None
         self._plan: MixPlan | None = None
+        self._blend: Blend = mix_rows
+        self._guided: GuidedPass | None = None
         self._depth = 0
         self._keep_clean = True
         self._stacked = False
@@ -55,7 +59,8 @@ class SiteMixer:
     def installed(self) -> Iterator[None]:
         """Keep the hooks on the model while the context is open."""
         with ExitStack() as handles:
-            handles.callback(self._model.register_forward_pre_hook(self._begin).remove)
+            handles.callback(self._model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+            handles.callback(self._model.register_forward_hook(self._end).remove)
             for module in self._modules:
                 handles.callback(module.register_forward_pre_hook(self._before, with_kwargs=True).remove)
                 handles.callback(module.register_forward_hook(self._after).remove)
@@ -100,7 +105,16 @@ class SiteMixer:
                 if scaled:
                     self._dims[call, path] = (scaled[0], shape[scaled[0]] // sizes[0])
 
-    def activate(self, inputs: dict[str, Any], plan: MixPlan, site: Site, *, keep_clean: bool) -> dict[str, Any]:
+    def activate(
+        self,
+        inputs: dict[str, Any],
+        plan: MixPlan,
+        site: Site,
+        *,
+        keep_clean: bool,
+        blend: Blend = mix_rows,
+        guide: Guide | None = None,
+    ) -> dict[str, Any]:
         """Mix by `plan` at `site` in every forward pass from now on; return what to call the model with.
 
         A plan stays active through the backward pass, since activation checkpointing may run modules again there.
@@ -111,21 +125,32 @@ class SiteMixer:
             site (`Site`): Where to mix, from [`find_sites`].
             keep_clean (`bool`): Whether the clean rows go on behind the site. The last `B` rows of the output are the
                 mixed ones; if `keep_clean`, the first `B` are the clean ones.
+            blend (`Blend`): How the plan is applied to rows.
+            guide (`Guide`, *optional*): Clean loss whose gradient by the pixels `blend` needs; at the input only.
 
         Returns:
             `dict[str, Any]`: Keyword arguments of the model.
         """
-        self._plan, self._depth, self._keep_clean = plan, site.depth, keep_clean
+        self._plan, self._depth, self._keep_clean, self._blend = plan, site.depth, keep_clean, blend
         self._mixed_rows = site.depth == INPUT
         main = self._main_input
+        if guide is not None:
+            self._guided = GuidedPass(Mixture(plan, blend, guide), main, keep_clean=keep_clean)
+            return dict(inputs)
         if site.depth == INPUT:
-            mixed = mixed_inputs(inputs, plan, main, mix(inputs[main], plan))
+            pixels, self._plan = blend(inputs[main], plan, None)
+            mixed = mixed_inputs(inputs, plan, main, pixels)
             return join_rows(inputs, mixed, len(plan.index)) if keep_clean else mixed
         rowwise = [value for value in inputs.values() if has_rows(value, len(plan.index))]
         self._stacked = len(rowwise) > 1 or not rowwise[0].is_floating_point()
         if not self._stacked:  # images: blocks get nothing but hidden states, so the batch may grow at the site
             return dict(inputs)
         return join_rows(inputs, mixed_inputs(inputs, plan, main, None), len(plan.index))
+
+    @property
+    def plan(self) -> MixPlan | None:
+        """The active plan; after the forward pass with the true shares of the rows, which every loss term must use."""
+        return self._plan if self._guided is None else self._guided.plan
 
     def check_mixed(self) -> None:
         """Refuse a forward pass in which no rows were mixed.
@@ -141,12 +166,16 @@ class SiteMixer:
 
     def deactivate(self) -> None:
         """Stop mixing."""
-        self._plan = None
+        self._plan, self._guided = None, None
 
     # ---- Hooks ----
 
-    def _begin(self, module: nn.Module, args: tuple) -> None:
+    def _begin(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         self._counts = dict.fromkeys(self._modules, 0)
+        return None if self._guided is None else (args, self._guided.enter(module, kwargs))
+
+    def _end(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return None if self._guided is None else self._guided.leave(module, output)
 
     def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         return self._hook("in", module, (args, kwargs))
@@ -200,5 +229,6 @@ class SiteMixer:
 
     def _mixed(self, hidden: torch.Tensor, dim: int) -> torch.Tensor:
         self._mixed_rows = True
-        mixed = mix(hidden.movedim(dim, 0), self._plan).movedim(0, dim)
+        mixed, _ = self._blend(hidden.movedim(dim, 0), self._plan, None)
+        mixed = mixed.movedim(0, dim)
         return torch.cat([hidden, mixed], dim) if self._keep_clean else mixed

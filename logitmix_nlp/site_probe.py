@@ -21,7 +21,14 @@ LAYERDROP = ("layerdrop", "encoder_layerdrop")
 
 @torch.no_grad()
 def probe(
-    mixer: SiteMixer, model: nn.Module, inputs: dict[str, Any], rows: int, sites: list[Site], *, needs_similarity: bool
+    mixer: SiteMixer,
+    model: nn.Module,
+    inputs: dict[str, Any],
+    rows: int,
+    sites: list[Site],
+    *,
+    needs_similarity: bool,
+    needs_bends: bool = False,
 ) -> None:
     """Prepare `mixer` for `model` with a few rows of a real batch, in evaluation mode; no random number is drawn.
 
@@ -32,11 +39,13 @@ def probe(
         rows (`int`): Rows in the batch.
         sites (`list[Site]`): Where rows will be mixed.
         needs_similarity (`bool`): Whether the similarity term has a weight.
+        needs_bends (`bool`): Whether a nonlinearity must follow each site, as where one is drawn (Manifold Mixup).
 
     Raises:
         ValueError: If the architecture does not allow mixing at a site: rows that are their own partners do not come
             out unchanged, or rows replaced by their partners do not come out as these; or blocks are skipped at
-            random; or the similarity term vanishes at every site, since only affine maps follow.
+            random; or the similarity term vanishes at every site, since only affine maps follow; or, with
+            `needs_bends`, only affine maps follow one of them.
     """
     if getattr(model.config, "_attn_implementation", None) == "flex_attention":
         raise ValueError("Mixing needs masks as tensors: load the model with attn_implementation='sdpa' or 'eager'.")
@@ -57,7 +66,14 @@ def probe(
     finally:
         mixer.deactivate()
         model.train(training)
-    if needs_similarity and few > 1 and max(gaps) < 1e-5:
+    flat = [site.name for site, gap in zip(sites, gaps, strict=True) if gap < 1e-5]
+    if needs_bends and few > 1 and flat and len(flat) < len(sites):
+        raise ValueError(
+            f"One of {len(sites)} sites is drawn per step, but behind {', '.join(flat)} of {type(model).__name__} "
+            "only affine maps follow, so that mixing there teaches hidden layers nothing (Manifold Mixup): leave "
+            "it out of mix_site."
+        )
+    if needs_similarity and few > 1 and len(flat) == len(sites):
         names = ", ".join(site.name for site in sites)
         raise ValueError(
             f"At {names} the similarity term is identically zero in {type(model).__name__}: only affine maps follow. "

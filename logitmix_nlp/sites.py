@@ -46,7 +46,8 @@ def find_sites(model: nn.Module, text: str) -> list[Site]:
     Args:
         model (`PreTrainedModel` or `PeftModel`): A classifier, not wrapped for distributed training.
         text (`str`): Comma-separated names as in [`list_sites`]. `stage:K` is `layer:K`; negative numbers count from
-            the end; `layer:a-b` means layers `a` to `b`, both included.
+            the end; `layer:a-b` means layers `a` to `b`, both included; `a|b` means the first of both that the model
+            has (`input|embeddings`: pixels of images, embeddings of tokens).
 
     Returns:
         `list[Site]`: At least one, in the order given.
@@ -58,7 +59,8 @@ def find_sites(model: nn.Module, text: str) -> list[Site]:
     layers = sum(name.startswith("layer:") for name in sites)
     chosen = []
     for part in text.split(","):
-        names = _expand(part.strip(), layers)
+        choices = [_expand(choice.strip(), layers) for choice in part.split("|")]
+        names = next((names for names in choices if names and all(name in sites for name in names)), choices[-1])
         missing = [name for name in names if name not in sites]
         if missing or not names:
             raise ValueError(

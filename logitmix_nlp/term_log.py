@@ -22,7 +22,8 @@ class TermLog:
 
     def add(self, parts: dict[str, torch.Tensor]) -> None:
         """Add the terms of one batch, in the scale of the logged loss; a non-finite total is counted."""
-        terms = torch.stack([parts[name].detach() for name in LOSS_TERMS])
+        zero = next(iter(parts.values())).new_zeros(())
+        terms = torch.stack([parts.get(name, zero).detach() for name in LOSS_TERMS])
         values = torch.cat([terms, (~torch.isfinite(terms.sum())).to(terms).reshape(1)])
         self._sums = values if self._sums is None else self._sums + values
 

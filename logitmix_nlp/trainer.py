@@ -11,10 +11,11 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers.utils import logging
 
 from logitmix_nlp.checkpoints import last_complete_checkpoint
-from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_smoothing
+from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_penalty, check_smoothing
 from logitmix_nlp.functional.losses import infer_problem_type, logitmix_parts, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, sample_plan
 from logitmix_nlp.methods import LossWeights, step_weights, warmup_probability
+from logitmix_nlp.mixers import Mixture, check_mixer, make_mixture, pixel_std
 from logitmix_nlp.outputs import LOAD_A_CLASSIFIER, logits_of
 from logitmix_nlp.rng import step_generator
 from logitmix_nlp.site_mixer import SiteMixer
@@ -86,6 +87,10 @@ class LogitMixTrainer(Trainer):
         """Number of outputs of the model."""
         return self.accelerator.unwrap_model(self.model).config.num_labels
 
+    @property
+    def _sharded(self) -> bool:
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
+
     def _check_setup(self) -> None:
         self.args.check_mixing()
         model = self.accelerator.unwrap_model(self.model)
@@ -98,7 +103,9 @@ class LogitMixTrainer(Trainer):
             raise ValueError(f"{type(model).__name__} has no classification head: {LOAD_A_CLASSIFIER}")
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
         check_smoothing(self.args.label_smoothing_factor, problem_type)
+        check_penalty(self.args.penalty_weight, problem_type)
         if self.args.loss_weights.needs_mixed:
+            check_mixer(self.args.mixer, model, sharded=self._sharded)
             self._sites = find_sites(model, self.args.mix_site)
 
     # ---- Training ----
@@ -179,8 +186,8 @@ class LogitMixTrainer(Trainer):
             if not isinstance(outputs, dict):
                 outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
             return (loss, outputs) if return_outputs else loss
-        plan, site, weights = self._draw(len(labels), labels.device)
-        outputs, clean_logits, mixed_logits = self._forward(model, inputs, plan, site, weights)
+        mixture, site, weights = self._draw(labels)
+        outputs, clean_logits, mixed_logits, plan = self._forward(model, inputs, mixture, site, weights)
         parts = logitmix_parts(
             clean_logits,
             mixed_logits,
@@ -212,8 +219,8 @@ class LogitMixTrainer(Trainer):
             inputs = {name: value for name, value in inputs.items() if name != "labels"}
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
-    def _draw(self, rows: int, device: torch.device) -> tuple[MixPlan | None, Site | None, LossWeights]:
-        """Decide what this batch does; all processes agree on the site and the weights, each has its own plan."""
+    def _draw(self, labels: torch.Tensor) -> tuple[Mixture | None, Site | None, LossWeights]:
+        """Decide what this batch does; all processes agree on the site and the weights, each has its own mixture."""
         args, counters = self.args, (self.args.seed, self.state.global_step, self._micro_step)
         if not args.loss_weights.needs_mixed:
             return None, None, args.loss_weights
@@ -227,34 +234,39 @@ class LogitMixTrainer(Trainer):
             warmup_draw=warmup_draw,
         )
         generator = step_generator(*counters, rank=self.accelerator.process_index)
-        plan = sample_plan(rows, args.mix_alpha, per_sample=args.lam_per_sample, generator=generator, device=device)
-        return plan, self._sites[int(site_draw * len(self._sites))], weights
+        rows, each, device = len(labels), args.lam_per_sample, labels.device
+        plan = sample_plan(
+            rows, args.mix_alpha, per_sample=each, pairing=args.mix_pairing, generator=generator, device=device
+        )
+        mixture = make_mixture(
+            args.mixer,
+            plan,
+            generator,
+            lambda x: supervised_loss(x, labels, problem_type=self._problem_type(x, labels), reduction="sum"),
+            per_sample=each,
+            puzzle_options=args.puzzle_settings,
+            std=pixel_std(self.processing_class),
+        )
+        return mixture, self._sites[int(site_draw * len(self._sites))], weights
 
     def _forward(
-        self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan | None, site: Site | None, weights: LossWeights
-    ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:
-        """Run the wrapped model once, on the rows that weighted terms need; return outputs, clean and mixed logits."""
+        self, model: nn.Module, inputs: dict[str, Any], drawn: Mixture | None, site: Site | None, weights: LossWeights
+    ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None, MixPlan | None]:
+        """Call the wrapped model once; return outputs, clean and mixed logits, and the plan with the true λ."""
         if not weights.needs_mixed:
             outputs = model(**inputs)
-            return outputs, logits_of(outputs, model), None
-        rows = len(plan.index)
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        kind = None if sharded else tuple(sorted(inputs))  # a forward pass of sharded parameters is a collective
+            return outputs, logits_of(outputs, model), None, None
+        mixer, rows = self._site_mixer, len(drawn.plan.index)
+        kind = None if self._sharded else tuple(sorted(inputs))  # a forward pass of sharded parameters is a collective
         if kind not in self._probed:
-            callee = model if sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
-            probe(
-                self._site_mixer,
-                callee,
-                inputs,
-                rows,
-                self._sites,
-                needs_similarity=self.args.loss_weights.sim_weight > 0,
-            )
+            callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            needs = {"needs_similarity": self.args.loss_weights.sim_weight > 0, "needs_bends": len(self._sites) > 1}
+            probe(mixer, callee, inputs, rows, self._sites, **needs)
             self._probed.add(kind)
-        outputs = model(**self._site_mixer.activate(inputs, plan, site, keep_clean=weights.needs_clean))
-        self._site_mixer.check_mixed()
+        outputs = model(**mixer.activate(inputs, site=site, keep_clean=weights.needs_clean, **drawn._asdict()))
+        mixer.check_mixed()
         logits = logits_of(outputs, model)
-        return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:]
+        return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:], mixer.plan
 
     def _problem_type(self, logits: torch.Tensor, labels: torch.Tensor) -> str:
         """Read the kind of labels from the config, and note it there as Transformers' heads do in their loss."""

@@ -191,6 +191,7 @@ def test_every_field_has_help_without_a_trap_for_argparse():
     fields = LogitMixTrainingArguments.__dataclass_fields__
     own = [name for name in LogitMixTrainingArguments.__annotations__]
     assert {"mix_method", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "sim_norm", "mix_prob",
-            "lam_per_sample", "mix_warmup"} == set(own)  # fmt: skip
+            "lam_per_sample", "mix_warmup", "mixer", "mix_pairing", "penalty_weight", "label_smoothing_factor",
+            "puzzle_options"} == set(own)  # fmt: skip
     for name in own:
         fields[name].metadata["help"] % ()

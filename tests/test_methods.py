@@ -16,6 +16,18 @@ def test_presets_are_the_papers():
     assert weights["vanilla"] == (0, 1, 0)  # Table 1, "Vanilla": L_cls
     assert weights["mixup"] == (1, 0, 0)  # Table 1, "Mixup": L_mix
     assert weights["logitmix"] == (1, 1, 1)  # Sec. 5.4: "we set w_sim to 1 for LogitMix_m"
+    assert weights["logitmix_m"] == weights["logitmix"]
+    assert weights["logitmix_c"] == (1, 1, 0.1)  # Sec. 5.4: "0.1 for LogitMix_c and 0.5 for LogitMix_p"
+    assert weights["logitmix_p"] == (1, 1, 0.5)
+    assert weights["cutmix"] == weights["puzzlemix"] == weights["manifold_mixup"] == (1, 0, 0)
+    assert {name: row.mix_alpha for name, row in MIX_METHODS.items() if row.mixer != "mixup"} == {
+        "cutmix": 1.0, "logitmix_c": 1.0, "puzzlemix": 1.0, "logitmix_p": 1.0,
+    }  # fmt: skip
+    assert {name: row.mixes for name, row in MIX_METHODS.items() if not row.mixes} == {
+        "vanilla": False, "label_smoothing": False, "confidence_penalty": False,
+    }  # fmt: skip
+    assert MIX_METHODS["label_smoothing"].label_smoothing_factor == 0.1
+    assert MIX_METHODS["confidence_penalty"].penalty_weight == 0.1
     assert MIX_METHODS["logitmix"].mix_alpha == 3.0  # Sec. 5.5: "alpha = 3 as the default value"
 
 
@@ -34,6 +46,12 @@ def test_coin_flips_choose_between_full_mixed_and_plain_steps():
     assert choose(warmup=0.0) == PLAIN
     assert choose(warmup=0.4, warmup_draw=0.39) == FULL
     assert choose(warmup=0.4, warmup_draw=0.4) == LossWeights(1.0, 0.0, 0.0)
+
+
+def test_a_penalty_stays_in_every_step():
+    weights = LossWeights(1.0, 1.0, 0.5, 0.2)
+    assert choose(weights, mix_prob=0.0) == LossWeights(0.0, 1.0, 0.0, 0.2)
+    assert choose(weights, warmup=0.4) == LossWeights(1.0, 0.0, 0.0, 0.2)
 
 
 def test_without_mixing_there_is_nothing_to_choose():

@@ -12,6 +12,7 @@ from logitmix_nlp.functional.calibration import (
 from logitmix_nlp.functional.classwise import class_confidence_bins, classwise_calibration_error
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.losses import (
+    confidence_penalty,
     infer_problem_type,
     logit_similarity,
     logitmix_parts,
@@ -61,6 +62,7 @@ __all__ = [
     "classwise_calibration_error",
     "confidence_auroc",
     "confidence_bins",
+    "confidence_penalty",
     "cutmix",
     "expected_calibration_error",
     "false_positive_rate",

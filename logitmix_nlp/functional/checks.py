@@ -12,6 +12,7 @@ __all__ = [
     "check_label_values",
     "check_out",
     "check_pairs",
+    "check_penalty",
     "check_smoothing",
     "check_targets",
     "check_weights",
@@ -47,6 +48,21 @@ def check_smoothing(label_smoothing: float, problem_type: str) -> None:
         raise ValueError(
             f"label_smoothing={label_smoothing} has no meaning for {problem_type}: set it to 0 "
             "(it moves probability from one class to the others)."
+        )
+
+
+def check_penalty(penalty_weight: float, problem_type: str) -> None:
+    """Refuse a confidence penalty out of range, or where it has no meaning.
+
+    Raises:
+        ValueError: If it is negative or not finite, or set for anything but single-label classification.
+    """
+    if not 0.0 <= penalty_weight < float("inf"):
+        raise ValueError(f"penalty_weight must be finite and at least 0, got {penalty_weight}.")
+    if penalty_weight and problem_type != SINGLE_LABEL:
+        raise ValueError(
+            f"penalty_weight={penalty_weight} has no meaning for {problem_type}: set it to 0 (it is the entropy of "
+            "one choice between classes)."
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three terms of LogitMix, `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim`, for text and images alike."""
+"""The terms of LogitMix, `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim`, and its relatives, for any logits."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -8,6 +8,7 @@ from logitmix_nlp.functional.checks import (
     MULTI_LABEL,
     REGRESSION,
     SINGLE_LABEL,
+    check_penalty,
     check_smoothing,
     check_targets,
     check_weights,
@@ -16,6 +17,7 @@ from logitmix_nlp.functional.mixing import MixPlan, mix
 
 __all__ = [
     "LOSS_TERMS",
+    "confidence_penalty",
     "infer_problem_type",
     "logit_similarity",
     "logitmix_parts",
@@ -23,7 +25,8 @@ __all__ = [
     "supervised_loss",
 ]
 
-LOSS_TERMS = ("loss_mix", "loss_cls", "loss_sim")
+LOGITMIX_TERMS = ("loss_mix", "loss_cls", "loss_sim")
+LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty")
 
 
 def infer_problem_type(logits: torch.Tensor, labels: torch.Tensor) -> str:
@@ -161,6 +164,23 @@ def logit_similarity(
     raise ValueError(f"norm must be 'mse' or 'l2', got {norm!r}.")
 
 
+def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
+    """Negative entropy of the predictions, `-H(p) = sum_c p_c log p_c` (Pereyra et al., 2017, Sec. 3.1).
+
+    Minimising `cross-entropy + beta * confidence_penalty` keeps predictions from becoming certain. Single-label
+    classification only.
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, num_labels)`): Of unmixed rows, before softmax, any floating dtype.
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+
+    Returns:
+        `torch.Tensor`: From -log(num_labels), uniform, to 0, certain; in nats.
+    """
+    logp = F.log_softmax(_at_least_float32(logits), dim=-1)
+    return _reduce((logp.exp() * logp).sum(-1), reduction)
+
+
 def logitmix_parts(
     clean_logits: torch.Tensor | None,
     mixed_logits: torch.Tensor | None,
@@ -170,6 +190,7 @@ def logitmix_parts(
     mix_weight: float,
     cls_weight: float,
     sim_weight: float,
+    penalty_weight: float = 0.0,
     label_smoothing: float = 0.0,
     sim_norm: str = "mse",
     problem_type: str | None = None,
@@ -188,20 +209,23 @@ def logitmix_parts(
         mix_weight (`float`): `w_mix`, at least 0.
         cls_weight (`float`): `w_cls`, at least 0.
         sim_weight (`float`): `w_sim`, at least 0.
+        penalty_weight (`float`): Weight β of [`confidence_penalty`] of the unmixed rows, at least 0.
         label_smoothing (`float`): ε of both cross-entropy terms, see [`supervised_loss`].
         sim_norm (`str`): See [`logit_similarity`].
         problem_type (`str`, *optional*): See [`supervised_loss`].
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
 
     Returns:
-        `dict[str, torch.Tensor]`: `loss_mix`, `loss_cls` and `loss_sim`, weights applied.
+        `dict[str, torch.Tensor]`: `loss_mix`, `loss_cls` and `loss_sim`, weights applied, and `loss_penalty` (at most
+        0) if it has a weight.
 
     Raises:
-        ValueError: If a weight is negative or not finite, all are zero, or a weighted term lacks its logits or plan.
+        ValueError: If a weight is negative or not finite, the first three are zero, a weighted term lacks its logits
+            or plan, or the penalty is set for anything but single-label classification.
     """
     check_weights(mix_weight, cls_weight, sim_weight)
     needs = {
-        "clean_logits": (clean_logits, cls_weight or sim_weight),
+        "clean_logits": (clean_logits, cls_weight or sim_weight or penalty_weight),
         "mixed_logits": (mixed_logits, mix_weight or sim_weight),
         "plan": (plan, mix_weight or sim_weight),
     }
@@ -209,12 +233,12 @@ def logitmix_parts(
     if missing:
         raise ValueError(
             f"{' and '.join(missing)} must be given for mix_weight={mix_weight}, cls_weight={cls_weight}, "
-            f"sim_weight={sim_weight}."
+            f"sim_weight={sim_weight}, penalty_weight={penalty_weight}."
         )
     targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
     like = mixed_logits if clean_logits is None else clean_logits
     zero = _at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
-    parts = {name: zero.clone() for name in LOSS_TERMS}
+    parts = {name: zero.clone() for name in LOGITMIX_TERMS}
     if mix_weight:
         parts["loss_mix"] = mix_weight * mixed_cross_entropy(mixed_logits, labels, plan, **targets)
     if cls_weight:
@@ -223,6 +247,9 @@ def logitmix_parts(
         parts["loss_sim"] = sim_weight * logit_similarity(
             clean_logits, mixed_logits, plan, norm=sim_norm, reduction=reduction
         )
+    check_penalty(penalty_weight, problem_type or infer_problem_type(like, labels))
+    if penalty_weight:
+        parts["loss_penalty"] = penalty_weight * confidence_penalty(clean_logits, reduction=reduction)
     return parts
 
 

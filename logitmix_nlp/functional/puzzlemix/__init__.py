@@ -38,16 +38,23 @@ __all__ = [
 GRIDS = (2, 4, 8, 16)
 
 
-def sample_grid(*, generator: torch.Generator | None = None) -> int:
+def sample_grid(side: int | None = None, *, generator: torch.Generator | None = None) -> int:
     """Draw the blocks per side of a batch, uniform over 2, 4, 8 and 16 as in the authors' code.
 
     Args:
+        side (`int`, *optional*): Shorter side of the images in pixels, at least 2; grids that are finer are left out.
         generator (`torch.Generator`, *optional*): Source of randomness, on the CPU. Defaults to the global one.
 
     Returns:
         `int`: For [`puzzlemix`].
+
+    Raises:
+        ValueError: If no grid fits.
     """
-    return GRIDS[int(torch.randint(len(GRIDS), (1,), generator=generator))]
+    grids = [grid for grid in GRIDS if side is None or grid <= side]
+    if not grids:
+        raise ValueError(f"PuzzleMix needs images of at least {GRIDS[0]} pixels per side, got {side}.")
+    return grids[int(torch.randint(len(grids), (1,), generator=generator))]
 
 
 def puzzlemix(
