@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of `python -m logitmix_nlp`, one module each, and how a name finds its module."""
+
+import importlib
+import sys
+
+__all__ = ["run_command"]
+
+
+def run_command(program: str, commands: dict[str, tuple[str, str]]) -> int:
+    """Hand the rest of the command line over to the command it names.
+
+    Args:
+        program (`str`): What the user typed before it, as in `python -m logitmix_nlp`.
+        commands (`dict[str, tuple[str, str]]`): Name to module with a `main(argv) -> int`, and one line of help.
+
+    Returns:
+        `int`: Exit status: that of the command, 2 if there is none of that name, 130 after Ctrl-C.
+    """
+    name = sys.argv[1] if len(sys.argv) > 1 else None
+    if name not in commands:
+        lines = [f"  {command:<12}{line}" for command, (_, line) in commands.items()]
+        wanted = name in ("-h", "--help")
+        head = f"usage: {program} COMMAND ... (COMMAND --help shows its flags)"
+        print(head, *lines, sep="\n", file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
+    try:
+        return importlib.import_module(commands[name][0]).main(sys.argv[2:])
+    except KeyboardInterrupt:
+        return 130
