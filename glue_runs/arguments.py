@@ -4,8 +4,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glue_runs.files import FILE_TYPES
 from glue_runs.tasks import GLUE_TASKS, get_task
+from logitmix_nlp.data_sources.files import FILE_TYPES
 
 __all__ = ["DataArguments", "ModelArguments", "OutputArguments"]
 

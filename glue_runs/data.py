@@ -8,13 +8,13 @@ from pathlib import Path
 from datasets import DatasetDict
 
 from glue_runs.arguments import DataArguments
-from glue_runs.columns import check_texts, guess_text_columns
-from glue_runs.downloads import download
-from glue_runs.encoding import encode_labels
-from glue_runs.files import SAVED_NAME, read_data_file, read_saved
 from glue_runs.labels import DataDescription
 from glue_runs.sources import load_glue
 from glue_runs.tasks import GlueTask, get_task
+from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
+from logitmix_nlp.data_sources.downloads import download
+from logitmix_nlp.data_sources.encoding import encode_labels
+from logitmix_nlp.data_sources.files import SAVED_NAME, read_data_file, read_saved
 
 __all__ = ["describe_task", "load_data", "load_files", "load_named", "needed_splits"]
 

@@ -2,55 +2,23 @@
 """The report of a grid of runs: `python -m glue_runs report FOLDER`."""
 
 import argparse
-import importlib.resources
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
 from glue_runs.report_differences import EXPLANATION, difference_tables
-from glue_runs.report_figures import Picture, learning_pictures, reliability_pictures
+from glue_runs.report_figures import learning_pictures, reliability_pictures
 from glue_runs.report_grid import ResultGrid, load_grid
 from glue_runs.report_tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.results import RunResult
-from glue_runs.tables import Column, Table, csv_text, escape_latex, escape_markdown, to_csv, to_latex, to_markdown
+from logitmix_nlp.reports.page import Report, Section, report_to_markdown, to_html
+from logitmix_nlp.reports.tables import Column, Table, csv_text, escape_latex, to_csv, to_latex
 
-__all__ = ["Report", "Section", "main", "make_report", "write_report"]
+__all__ = ["main", "make_report", "write_report"]
 
 FILES = ("report.html", "report.md", "report.tex", "report.csv", "results.csv")
-TEMPLATE = "report.html.jinja"
 _TOLD = ("model_name_or_path", "data_dir", "task_name", "report_as", "seed", "output_dir")  # told by other means
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of a report: a heading, sentences, tables and pictures."""
-
-    name: str
-    title: str
-    text: str = ""
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that a report says, whatever file it is written to.
-
-    Args:
-        title (`str`): Heading.
-        facts (`tuple` of pairs): What was run: name and value.
-        sections (`tuple` of `Section`): Tables and pictures.
-        commands (`tuple` of `str`): One command line per run.
-    """
-
-    title: str
-    facts: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
-    commands: tuple[str, ...]
 
 
 def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> Report:
@@ -101,7 +69,12 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
         ),
         Section("time", "Training time", tables=tuple(filter(None, [time_table(grid)]))),
         Section("published", "Published scores", tables=tuple(published_tables())),
-        Section("runs", "Runs", tables=(task_table(grid), _run_table(grid))),
+        Section(
+            "runs",
+            "Runs",
+            tables=(task_table(grid), _run_table(grid)),
+            folded=f"{len(grid.runs)} runs",
+        ),
     )
     commands = tuple(shlex.join(run.command) for run in grid.runs.values())
     return Report(f"GLUE: {models}", _facts(grid), tuple(s for s in sections if s.tables or s.pictures), commands)
@@ -119,7 +92,7 @@ def write_report(report: Report, grid: ResultGrid, output_dir: str | Path) -> li
         `list[Path]`: The files.
     """
     tables = [table for section in report.sections for table in section.tables]
-    texts = (_html(report), _markdown(report), _latex(report), to_csv(tables), _results_csv(grid))
+    texts = (to_html(report), report_to_markdown(report), _latex(report), to_csv(tables), _results_csv(grid))
     paths = [Path(output_dir) / name for name in FILES]
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     for path, text in zip(paths, texts, strict=True):
@@ -194,23 +167,6 @@ def _results_csv(grid: ResultGrid) -> str:
 
 def _folder(grid: ResultGrid, run: RunResult) -> str:
     return run.folder.relative_to(grid.root).as_posix()
-
-
-def _html(report: Report) -> str:
-    source = importlib.resources.files("glue_runs").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(report=report) + "\n"
-
-
-def _markdown(report: Report) -> str:
-    parts = [f"# {escape_markdown(report.title)}\n"]
-    parts.append("\n".join(f"- {name}: {escape_markdown(value)}" for name, value in report.facts) + "\n")
-    for section in report.sections:
-        if section.tables:
-            texts = [escape_markdown(section.text) + "\n"] if section.text else []
-            parts += [f"## {section.title}\n", *texts, *map(to_markdown, section.tables)]
-    parts.append("## Commands\n\n```bash\n" + "\n".join(report.commands) + "\n```\n")
-    return "\n".join(parts)
 
 
 def _latex(report: Report) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 
 from glue_runs.report_grid import ResultGrid, ScoreColumn
 from glue_runs.results import RunResult
-from glue_runs.statistics import SCORERS, Estimate, bootstrap_scores, difference_interval, paired_difference
-from glue_runs.tables import Column, Table
+from glue_runs.statistics import SCORERS, bootstrap_scores, difference_interval, paired_difference
+from logitmix_nlp.reports.tables import Column, Estimate, Table
 
 __all__ = ["EXPLANATION", "REFERENCES", "difference_tables", "kept_predictions"]
 

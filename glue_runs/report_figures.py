@@ -1,45 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of a report, made from a grid of runs."""
 
-import base64
-import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Mapping
 
 from glue_runs.report_differences import kept_predictions
 from glue_runs.report_grid import ResultGrid, ScoreColumn
 from glue_runs.results import STATE_NAME, RunResult
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
-from logitmix_nlp.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
+from logitmix_nlp.plots import CurvePanel, learning_curves, reliability_diagrams
+from logitmix_nlp.plots.curves import mean_curve
+from logitmix_nlp.reports.page import Picture, svg_bytes
 
-__all__ = ["Picture", "learning_pictures", "mean_curve", "reliability_pictures"]
+__all__ = ["learning_pictures", "reliability_pictures"]
 
-MAX_POINTS = 200
 PANEL_WIDTH, CURVES_WIDTH = 270, 400
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture as SVG.
-
-    Args:
-        caption (`str`): Heading.
-        title (`str`): What it shows, in words.
-        svg (`bytes`): The picture.
-        width (`int`): Width in CSS pixels at which it is best read.
-    """
-
-    caption: str
-    title: str
-    svg: bytes
-    width: int
-
-    @property
-    def data_uri(self) -> str:
-        """The picture as the address of an image, so that a page needs no other file."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode("ascii")
 
 
 def reliability_pictures(grid: ResultGrid, n_bins: int) -> list[Picture]:
@@ -51,7 +25,7 @@ def reliability_pictures(grid: ResultGrid, n_bins: int) -> list[Picture]:
         found = {grid.labels[method]: _added_bins(grid, column, method, n_bins) for method in grid.methods}
         found = {name: bins for name, bins in found.items() if bins is not None}
         if found:
-            svg = _svg(lambda stream, found=found: reliability_diagrams(found, stream, file_format="svg"))
+            svg = svg_bytes(lambda stream, found=found: reliability_diagrams(found, stream, file_format="svg"))
             width = PANEL_WIDTH * max(2, min(len(found), 4))
             pictures.append(Picture(column.title, f"{column.title}: reliability of {', '.join(found)}", svg, width))
     return pictures
@@ -70,30 +44,12 @@ def learning_pictures(grid: ResultGrid) -> list[Picture]:
                 panels.append(_panel(grid, histories, title, "epoch", key, label, 100.0))
         panels = [panel for panel in panels if panel.curves]
         if panels:
-            svg = _svg(lambda stream, panels=panels: learning_curves(panels, stream, names=names, file_format="svg"))
+            svg = svg_bytes(
+                lambda stream, panels=panels: learning_curves(panels, stream, names=names, file_format="svg")
+            )
             width = CURVES_WIDTH * len(panels)
             pictures.append(Picture(task.folder, f"{task.folder}: learning curves of {', '.join(names)}", svg, width))
     return pictures
-
-
-def mean_curve(series: Sequence[Mapping[float, float]]) -> Curve | None:
-    """Mean and sample standard deviation over seeds at the places that every seed has.
-
-    Args:
-        series (`Sequence` of mappings): Value by step or epoch, one mapping per seed. Of many places, equal numbers of
-            neighbours are averaged, so that at most 200 are left.
-
-    Returns:
-        `Curve`: `None` with fewer than two common places; without a band for one seed.
-    """
-    places = sorted(set.intersection(*map(set, series))) if series else []
-    if len(places) < 2:
-        return None
-    values = np.array([[*places], *([line[place] for place in places] for line in series)], dtype=np.float64)
-    pieces = np.array_split(values, min(len(places), MAX_POINTS), axis=1)
-    x, *lines = np.stack([piece.mean(axis=1) for piece in pieces], axis=1)
-    std = np.std(lines, axis=0, ddof=1) if len(lines) > 1 else None
-    return Curve(x, np.mean(lines, axis=0), std)
 
 
 def _added_bins(grid: ResultGrid, column: ScoreColumn, method: str, n_bins: int) -> ConfidenceBins | None:
@@ -121,9 +77,3 @@ def _panel(
         if curve is not None:
             curves[grid.labels[method]] = curve
     return CurvePanel(title, x, label, curves)
-
-
-def _svg(draw: Callable[[io.BytesIO], None]) -> bytes:
-    stream = io.BytesIO()
-    draw(stream)
-    return stream.getvalue()

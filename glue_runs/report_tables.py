@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from glue_runs import published
 from glue_runs.report_grid import ResultGrid
-from glue_runs.statistics import Estimate, estimate
-from glue_runs.tables import Column, Table
+from glue_runs.statistics import estimate
+from logitmix_nlp.reports.tables import Column, Estimate, Table
 
 __all__ = ["calibration_tables", "published_tables", "score_table", "task_table", "time_table"]
 

@@ -6,9 +6,10 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, Value
 from datasets.table import InMemoryTable
 
-from glue_runs.columns import check_texts
 from glue_runs.task_types import GlueTask
-from glue_runs.tsv import LARGEST_ID, MISSING_LABEL
+from glue_runs.tsv import LARGEST_ID
+from logitmix_nlp.data_sources.columns import check_texts
+from logitmix_nlp.data_sources.encoding import MISSING_LABEL
 
 __all__ = ["check_ids", "conform", "task_features"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from glue_runs.downloads import download
-from glue_runs.files import SAVED_NAME, read_data_file, read_saved
-from glue_runs.lines import require_file
 from glue_runs.schema import check_ids, conform, task_features
 from glue_runs.tasks import GlueTask, resolve_split
 from glue_runs.tsv import read_split
+from logitmix_nlp.data_sources.downloads import download
+from logitmix_nlp.data_sources.files import SAVED_NAME, read_data_file, read_saved
+from logitmix_nlp.data_sources.lines import require_file
 
 __all__ = ["HUB_NAME", "load_glue"]
 

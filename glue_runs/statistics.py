@@ -2,37 +2,19 @@
 """Means over seeds, paired differences, and a bootstrap over evaluated rows and seeds together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from logitmix_nlp.functional import row_confidences
+from logitmix_nlp.reports.tables import Estimate
 
-__all__ = ["SCORERS", "Estimate", "bootstrap_scores", "difference_interval", "estimate", "paired_difference"]
+__all__ = ["SCORERS", "bootstrap_scores", "difference_interval", "estimate", "paired_difference"]
 
 CHUNK_ENTRIES = 2_000_000  # rows times resamples held at once, 16 MB
 # From counts `(N, B)`, how often each of N rows was drawn in each of B resamples, to one score per resample `(B,)`.
 Scorer = Callable[[np.ndarray], np.ndarray]
-
-
-class Estimate(NamedTuple):
-    """A figure estimated from several seeds.
-
-    Args:
-        mean (`float`): Mean over the seeds.
-        std (`float`, *optional*): Sample standard deviation over the seeds (divisor `n - 1`); `None` for one seed.
-        n (`int`, *optional*): Number of seeds; `None` if it is not known.
-        low (`float`, *optional*): Lower end of the 95% interval; `None` if there is none.
-        high (`float`, *optional*): Its upper end.
-    """
-
-    mean: float
-    std: float | None = None
-    n: int | None = 1
-    low: float | None = None
-    high: float | None = None
 
 
 def estimate(values: Sequence[float]) -> Estimate:

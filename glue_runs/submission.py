@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from glue_runs.lines import require_file
 from glue_runs.tasks import GlueSplit, GlueTask
+from logitmix_nlp.data_sources.lines import require_file
 
 __all__ = ["check_predictions", "write_predictions", "write_whole"]
 

@@ -5,12 +5,12 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from glue_runs.lines import is_number, iter_lines, require_file
 from glue_runs.tasks import GlueTask, TsvLayout, resolve_split
+from logitmix_nlp.data_sources.encoding import MISSING_LABEL
+from logitmix_nlp.data_sources.lines import is_number, iter_lines, require_file
 
-__all__ = ["LARGEST_ID", "MISSING_LABEL", "read_split"]
+__all__ = ["LARGEST_ID", "read_split"]
 
-MISSING_LABEL = -1
 LARGEST_ID = 2**31 - 1
 
 

@@ -4,9 +4,10 @@ import re
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from glue_runs.columns import check_texts, guess_text_columns
-from glue_runs.encoding import encode_labels
-from glue_runs.labels import DataDescription, align_labels, drop_missing_labels, resolve_labels, with_label_order
+from glue_runs.labels import DataDescription, drop_missing_labels, resolve_labels, with_label_order
+from logitmix_nlp.data_sources.class_names import align_labels
+from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
+from logitmix_nlp.data_sources.encoding import encode_labels
 
 ORIGINS = {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"}
 NLI = {"contradiction": 0, "neutral": 1, "entailment": 2}

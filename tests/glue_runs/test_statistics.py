@@ -8,8 +8,9 @@ from scipy import stats
 
 import glue_runs.statistics
 from glue_runs.metrics import SCORES
-from glue_runs.statistics import SCORERS, Estimate, bootstrap_scores, difference_interval, estimate, paired_difference
+from glue_runs.statistics import SCORERS, bootstrap_scores, difference_interval, estimate, paired_difference
 from logitmix_nlp.functional import expected_calibration_error, overconfidence_error
+from logitmix_nlp.reports.tables import Estimate
 
 CALIBRATION = {"ece": expected_calibration_error, "oe": overconfidence_error}
 

@@ -2,9 +2,9 @@
 import pytest
 import samples
 
-from glue_runs.lines import read_lines
 from glue_runs.tasks import get_task
 from glue_runs.tsv import read_split
+from logitmix_nlp.data_sources.lines import read_lines
 
 
 def test_quotes_and_spaces_are_text(glue):

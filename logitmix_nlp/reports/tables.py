@@ -7,12 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from glue_runs.statistics import Estimate
+from typing import NamedTuple
 
 __all__ = [
     "Cell",
     "Column",
+    "Estimate",
     "Table",
     "csv_text",
     "escape_latex",
@@ -20,6 +20,7 @@ __all__ = [
     "to_csv",
     "to_latex",
     "to_markdown",
+    "to_text",
 ]
 
 MISSING, NO_INTERVAL = "–", "no interval"
@@ -30,6 +31,24 @@ _LATEX = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--",
     "α": r"$\alpha$", "λ": r"$\lambda$",
 }  # fmt: skip
+
+
+class Estimate(NamedTuple):
+    """A figure, perhaps estimated from several seeds.
+
+    Args:
+        mean (`float`): Mean over the seeds.
+        std (`float`, *optional*): Sample standard deviation over the seeds (divisor `n - 1`); `None` for one seed.
+        n (`int`, *optional*): Number of seeds; `None` if it is not known.
+        low (`float`, *optional*): Lower end of the 95% interval; `None` if there is none.
+        high (`float`, *optional*): Its upper end.
+    """
+
+    mean: float
+    std: float | None = None
+    n: int | None = 1
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,18 @@ def _cell(figure: Estimate | str | None, column: Column, best: str | None, seeds
         details.append(f"(n={figure.n})")
     excludes_zero = column.interval and bool(ends) and ends[0][0] == ends[1][0] in ("+", "−")
     return Cell(text, tuple(details), bold=excludes_zero or text == best)
+
+
+def to_text(table: Table) -> str:
+    """The table with its title and notes as plain text in columns, for a terminal."""
+    head = [table.head, *(column.title for column in table.columns)]
+    body = [[name, *(" ".join([cell.text, *cell.details]) for cell in cells)] for name, cells in table.cells()]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    lines = [table.title, ""]
+    for name, *texts in (head, ["-" * width for width in widths], *body):
+        cells = [text.rjust(width) for text, width in zip(texts, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells]).rstrip())
+    return "\n".join([*lines, *([""] if table.notes else []), *table.notes]) + "\n"
 
 
 def to_markdown(table: Table) -> str:

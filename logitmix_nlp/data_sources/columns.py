@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from glue_runs.lines import is_number
+from logitmix_nlp.data_sources.lines import is_number
 
 __all__ = ["check_texts", "guess_text_columns"]
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, load_from_disk
 from datasets.table import InMemoryTable
 
-from glue_runs.lines import is_number, read_lines, require_file
+from logitmix_nlp.data_sources.lines import is_number, read_lines, require_file
 
 __all__ = ["FILE_TYPES", "SAVED_NAME", "read_data_file", "read_saved"]
 

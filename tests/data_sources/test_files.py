@@ -5,8 +5,8 @@ import pytest
 import samples
 from datasets import ClassLabel, Dataset, Features, Value
 
-from glue_runs.files import FILE_TYPES, read_data_file
-from glue_runs.lines import is_number
+from logitmix_nlp.data_sources.files import FILE_TYPES, read_data_file
+from logitmix_nlp.data_sources.lines import is_number
 
 
 @pytest.mark.parametrize("text", ["1", "-2", "+3.5", ".5", "1e-3", " 4 ", "nan", "-inf"])

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from glue_runs.statistics import Estimate
-from glue_runs.tables import (
+from logitmix_nlp.reports.tables import (
     Cell,
     Column,
+    Estimate,
     Table,
     csv_text,
     escape_latex,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
-from glue_runs.tsv import MISSING_LABEL
+__all__ = ["MISSING_LABEL", "encode_labels"]
 
-__all__ = ["encode_labels"]
+MISSING_LABEL = -1  # in a split without labels
 
 logger = logging.getLogger(__name__)
 
