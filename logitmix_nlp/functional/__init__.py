@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LogitMix and the ways to mix as pure functions: tensors in, tensors out; torch only, no state."""
 
-from logitmix_nlp.functional.bootstrap import Interval, bootstrap_interval
+from logitmix_nlp.functional.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
 from logitmix_nlp.functional.calibration import (
     ConfidenceBins,
     confidence_bins,
@@ -11,6 +11,7 @@ from logitmix_nlp.functional.calibration import (
 )
 from logitmix_nlp.functional.classwise import class_confidence_bins, classwise_calibration_error
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
+from logitmix_nlp.functional.ensembles import EnsembleScores, ensemble_scores
 from logitmix_nlp.functional.losses import (
     confidence_penalty,
     infer_problem_type,
@@ -32,6 +33,7 @@ from logitmix_nlp.functional.puzzlemix import (
     start_noise,
 )
 from logitmix_nlp.functional.ranking import auroc, false_positive_rate
+from logitmix_nlp.functional.rescaling import rescale_inputs, rescale_logits, truncated_beta_mean
 from logitmix_nlp.functional.scores import ScoreSums, brier_score, negative_log_likelihood, score_sums
 from logitmix_nlp.functional.selective import (
     RiskCoverage,
@@ -46,6 +48,7 @@ __all__ = [
     "PAIRINGS",
     "AdversarialDraw",
     "ConfidenceBins",
+    "EnsembleScores",
     "Interval",
     "MixPlan",
     "OodScores",
@@ -57,6 +60,7 @@ __all__ = [
     "area_under_risk_coverage",
     "auroc",
     "bootstrap_interval",
+    "bootstrap_intervals",
     "brier_score",
     "class_confidence_bins",
     "classwise_calibration_error",
@@ -64,6 +68,7 @@ __all__ = [
     "confidence_bins",
     "confidence_penalty",
     "cutmix",
+    "ensemble_scores",
     "expected_calibration_error",
     "false_positive_rate",
     "infer_problem_type",
@@ -78,6 +83,8 @@ __all__ = [
     "overconfidence_error",
     "perturb",
     "puzzlemix",
+    "rescale_inputs",
+    "rescale_logits",
     "row_confidences",
     "saliency",
     "sample_adversarial",
@@ -87,5 +94,6 @@ __all__ = [
     "score_sums",
     "start_noise",
     "supervised_loss",
+    "truncated_beta_mean",
     "union_mask",
 ]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far a figure may be off because the test set is small: bootstrap confidence intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Interval", "bootstrap_interval"]
+__all__ = ["Interval", "bootstrap_interval", "bootstrap_intervals"]
 
 
 class Interval(NamedTuple):
@@ -56,6 +56,43 @@ def bootstrap_interval(
         ValueError: On tensors of unequal length, no rows, or `level`, `n_resamples` or `method` out of range; and what
             `figure` raises, also on a resample it cannot be computed for (AUROC without wrong rows, say).
     """
+    methods = {"figure": method}
+    (found,) = bootstrap_intervals(
+        lambda *drawn: {"figure": figure(*drawn, **options)},
+        *rows,
+        level=level,
+        n_resamples=n_resamples,
+        methods=methods,
+        generator=generator,
+    ).values()
+    return found
+
+
+def bootstrap_intervals(
+    figures: Callable[..., Mapping[str, torch.Tensor]],
+    *rows: torch.Tensor,
+    level: float = 0.95,
+    n_resamples: int = 1000,
+    methods: Mapping[str, str] | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Interval]:
+    """Bootstrap intervals of several figures from the same resamples, see [`bootstrap_interval`].
+
+    Args:
+        figures (`Callable`): Takes `rows`, returns named scalars: of all rows, and of every resample, the same names.
+        rows (`torch.Tensor`): Tensors of equal length; NumPy arrays are taken too.
+        level (`float`): Coverage of each interval, in `(0, 1)`.
+        n_resamples (`int`): How often the rows are drawn.
+        methods (`Mapping[str, str]`, *optional*): `"percentile"` or `"basic"` by name; `"percentile"` if not given.
+        generator (`torch.Generator`, *optional*): Source of the draws, on the CPU; torch's global one if not given.
+
+    Returns:
+        `dict[str, Interval]`: Value and ends of each figure. An interval is NaN at both ends if the figure was NaN in
+        a resample.
+
+    Raises:
+        ValueError: See [`bootstrap_interval`].
+    """
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}.")
     if n_resamples < 2 / (1 - level):
@@ -63,19 +100,24 @@ def bootstrap_interval(
             f"n_resamples={n_resamples} is too few to see the ends of a {level:.0%} interval: "
             f"give at least {2 / (1 - level):.0f}."
         )
-    if method not in ("percentile", "basic"):
-        raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
+    for method in (methods or {}).values():
+        if method not in ("percentile", "basic"):
+            raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
     rows = tuple(torch.as_tensor(tensor) for tensor in rows)
     lengths = [len(tensor) for tensor in rows]
     if not rows or len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"Expected tensors of one length, at least 1, got lengths {lengths}.")
-    value = float(figure(*rows, **options))
-    resampled = torch.empty(n_resamples, dtype=torch.float64)
+    values = {name: float(value) for name, value in figures(*rows).items()}
+    resampled = torch.empty(n_resamples, len(values), dtype=torch.float64)
     for draw in range(n_resamples):
         index = torch.randint(lengths[0], (lengths[0],), generator=generator)
-        resampled[draw] = float(figure(*(tensor[index.to(tensor.device)] for tensor in rows), **options))
+        found = figures(*(tensor[index.to(tensor.device)] for tensor in rows))
+        resampled[draw] = torch.tensor([float(found[name]) for name in values], dtype=torch.float64)
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = resampled.quantile(ends).tolist()
-    if method == "basic":
-        low, high = 2 * value - high, 2 * value - low
-    return Interval(value, low, high)
+    intervals = {}
+    for (name, value), column in zip(values.items(), resampled.T, strict=True):
+        low, high = column.quantile(ends).tolist()
+        if (methods or {}).get(name) == "basic":
+            low, high = 2 * value - high, 2 * value - low
+        intervals[name] = Interval(value, low, high)
+    return intervals

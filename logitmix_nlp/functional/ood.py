@@ -63,8 +63,14 @@ def ood_metrics(in_logits: torch.Tensor, out_logits: torch.Tensor) -> dict[str, 
         `in_entropy`, `out_entropy` in nats.
 
     Raises:
-        ValueError: See [`ood_scores`].
+        ValueError: If both do not have the same number of classes; and see [`ood_scores`].
     """
+    in_logits, out_logits = torch.as_tensor(in_logits), torch.as_tensor(out_logits)
+    if in_logits.shape[1:] != out_logits.shape[1:]:
+        raise ValueError(
+            f"Logits of shapes {tuple(in_logits.shape)} and {tuple(out_logits.shape)} are not of one model: both must "
+            "have the same number of classes."
+        )
     inside, outside = ood_scores(in_logits), ood_scores(out_logits)
     metrics = {}
     for name, sign in (("confidence", 1), ("entropy", -1), ("energy", -1)):

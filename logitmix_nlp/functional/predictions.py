@@ -131,8 +131,9 @@ def _confidence_of_logits(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     powers, _ = softmax_powers(logits, space)
     correct = powers.gather(0, labels[None]).squeeze(0) == 1
-    tied = correct & ((powers >= 1).sum(0, dtype=torch.int32) > 1)  # or so close that float64 powers do not tell
-    if tied.any():
+    top = powers >= 1
+    if torch.count_nonzero(top) > len(labels):  # tied, or so close that float64 powers do not tell
+        tied = correct & (top.sum(0, dtype=torch.int32) > 1)
         correct[tied] = logits[tied].max(dim=-1).indices == labels[tied]
     return row_sums(powers).reciprocal(), correct
 

@@ -91,5 +91,7 @@ def test_impossible_input_is_refused():
     for logits in (torch.randn(3), torch.randn(3, 1), torch.empty(0, 2), torch.ones(3, 2, dtype=torch.long)):
         with pytest.raises(ValueError, match=r"shape \(N, C\)"):
             ood_scores(logits)
+    with pytest.raises(ValueError, match=r"\(4, 3\) and \(4, 5\) are not of one model"):
+        ood_metrics(torch.randn(4, 3), torch.randn(4, 5))
     with pytest.raises(ValueError, match="1 rows hold NaN or infinite"):
         ood_scores(torch.tensor([[1.0, float("inf")], [0.0, 1.0]]))
