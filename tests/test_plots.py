@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from logitmix_nlp.functional import confidence_bins
-from logitmix_nlp.plots import LINES, Curve, CurvePanel, learning_curves, reliability_diagrams
+from logitmix_nlp.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
+from logitmix_nlp.plots.curves import MAX_POINTS, mean_curve
+from logitmix_nlp.plots.style import LINES
 
 
 def bins(n_bins=5):
@@ -70,6 +72,27 @@ def test_one_seed_has_no_band():
     learning_curves([panel], stream, file_format="svg")
     assert "FillBetween" not in stream.getvalue().decode()
     assert "FillBetween" in curves("vanilla")
+
+
+def test_curves_are_means_over_seeds_at_the_steps_of_all():
+    """At 10 (1 + 3) / 2 = 2, at 20 (2 + 6) / 2 = 4; deviations sqrt(2 * 1) and sqrt(2 * 4)."""
+    curve = mean_curve([{10: 1.0, 20: 2.0, 30: 9.0}, {20: 6.0, 10: 3.0}])
+    assert curve.x.tolist() == [10, 20]
+    assert curve.mean.tolist() == [2, 4]
+    assert curve.std == pytest.approx([2**0.5, 8**0.5])
+
+
+def test_curves_of_one_seed_have_no_band_and_single_points_are_no_curve():
+    assert mean_curve([{1: 0.5, 2: 0.25}]).std is None
+    assert mean_curve([{1: 0.5}]) is None
+    assert mean_curve([{1: 0.5, 2: 1.0}, {3: 0.5}]) is None
+    assert mean_curve([]) is None
+
+
+def test_long_curves_are_thinned_by_averaging_neighbours():
+    """Values 0, 1, 2, ... in groups of three have the means 1, 4, 7, ..."""
+    curve = mean_curve([{step: float(step) for step in range(3 * MAX_POINTS)}])
+    assert curve.x.tolist() == curve.mean.tolist() == list(range(1, 3 * MAX_POINTS, 3))
 
 
 def test_bad_arguments():

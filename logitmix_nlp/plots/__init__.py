@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of calibration and training, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
+
+from logitmix_nlp.plots.curves import Curve, CurvePanel, learning_curves
+from logitmix_nlp.plots.density import DensityMap, density_maps
+from logitmix_nlp.plots.entropy import entropy_panels
+from logitmix_nlp.plots.maps import DecisionMap, decision_maps
+from logitmix_nlp.plots.reliability import reliability_diagrams
+from logitmix_nlp.plots.style import STYLES
+from logitmix_nlp.plots.targets import soft_target_panels
+
+__all__ = [
+    "STYLES",
+    "Curve",
+    "CurvePanel",
+    "DecisionMap",
+    "DensityMap",
+    "decision_maps",
+    "density_maps",
+    "entropy_panels",
+    "learning_curves",
+    "reliability_diagrams",
+    "soft_target_panels",
+]
