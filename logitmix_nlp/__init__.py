@@ -6,9 +6,10 @@ from typing import Any
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["CalibrationMetric", "LogitMixTrainer", "LogitMixTrainingArguments"]
+__all__ = ["CalibrationCallback", "CalibrationMetric", "LogitMixTrainer", "LogitMixTrainingArguments"]
 
 _MODULES = {
+    "CalibrationCallback": "callbacks",
     "CalibrationMetric": "evaluate_metrics",
     "LogitMixTrainer": "trainer",
     "LogitMixTrainingArguments": "trainer",

@@ -5,7 +5,11 @@ import sys
 
 from logitmix_nlp.commands import run_command
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS = {
+    "evaluate": ("logitmix_nlp.commands.evaluate", "one report on how right and how honest a classifier is"),
+    "calibrate": ("logitmix_nlp.commands.calibrate", "fit a temperature and store it with the model"),
+    "figures": ("logitmix_nlp.commands.figures", "the papers' figures from computation"),
+}
 
 if __name__ == "__main__":
     sys.exit(run_command("python -m logitmix_nlp", COMMANDS))

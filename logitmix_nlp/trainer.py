@@ -21,6 +21,7 @@ from logitmix_nlp.rng import step_generator
 from logitmix_nlp.site_mixer import SiteMixer
 from logitmix_nlp.site_probe import probe
 from logitmix_nlp.sites import Site, find_sites
+from logitmix_nlp.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.term_log import TermLog
 from logitmix_nlp.training_args import LogitMixTrainingArguments
 
@@ -40,6 +41,8 @@ class LogitMixTrainer(Trainer):
     - Pairs and λ depend on the seed and the position in training only, so resuming and evaluating do not change them.
       Each process pairs its own rows and draws its own λ; all processes agree on whether a batch is mixed.
     - `eval_loss` is the clean loss without label smoothing, so that it compares across methods.
+    - A temperature stored in the model's configuration divides the logits of `evaluate` and `predict`, before metrics
+      and `eval_loss`; training removes it with a warning.
 
     Raises:
         TypeError: If `args` is not a [`LogitMixTrainingArguments`].
@@ -88,6 +91,10 @@ class LogitMixTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model).config.num_labels
 
     @property
+    def _temperature(self) -> float:
+        return stored_temperature(self.accelerator.unwrap_model(self.model).config)
+
+    @property
     def _sharded(self) -> bool:
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
@@ -124,6 +131,7 @@ class LogitMixTrainer(Trainer):
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stock loop with the hooks of the site on the model, and none of them behind it."""
         self._check_setup()
+        clear_temperature(self.accelerator.unwrap_model(self.model).config)
         self._term_log = TermLog()
         if not self.args.loss_weights.needs_mixed:
             return super()._inner_training_loop(*args, **kwargs)
@@ -181,7 +189,7 @@ class LogitMixTrainer(Trainer):
         if not model.training:
             check_label_values(labels, self.num_labels)
             outputs = model(**inputs)
-            logits = logits_of(outputs, model)
+            logits = scale_outputs(logits_of(outputs, model), self._temperature)
             loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
             if not isinstance(outputs, dict):
                 outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
@@ -217,7 +225,8 @@ class LogitMixTrainer(Trainer):
         labels = inputs.get("labels")
         if labels is not None and not labels.is_floating_point() and bool((labels == -1).all()):
             inputs = {name: value for name, value in inputs.items() if name != "labels"}
-        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        return loss, scale_outputs(logits, self._temperature), labels
 
     def _draw(self, labels: torch.Tensor) -> tuple[Mixture | None, Site | None, LossWeights]:
         """Decide what this batch does; all processes agree on the site and the weights, each has its own mixture."""

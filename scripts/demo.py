@@ -24,7 +24,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.functional import confidence_bins
-from logitmix_nlp.metrics import calibration_metrics
+from logitmix_nlp.metrics import compute_metrics_for
 from logitmix_nlp.plots import reliability_diagrams
 
 METHODS = ("vanilla", "mixup", "logitmix")
@@ -47,14 +47,9 @@ def load_data(tokenizer, seed: int) -> tuple[Dataset, Dataset, list[str]]:
     """Split the headlines at random into 250 for training and the rest for testing."""
     texts, labels, classes = headlines()
     order = random.Random(seed).sample(range(len(texts)), len(texts))
-    data = Dataset.from_dict({**tokenizer([texts[i] for i in order]), "labels": [labels[i] for i in order]})
+    texts, labels = [texts[i] for i in order], [labels[i] for i in order]
+    data = Dataset.from_dict({"text": texts, **tokenizer(texts), "labels": labels})
     return data.select(range(TRAIN_ROWS)), data.select(range(TRAIN_ROWS, len(data))), classes
-
-
-def compute_metrics(prediction) -> dict[str, float]:
-    """Accuracy and calibration of one evaluation."""
-    accuracy = (prediction.predictions.argmax(-1) == prediction.label_ids).mean().item()
-    return {"accuracy": accuracy, **calibration_metrics(prediction.predictions, prediction.label_ids, N_BINS)}
 
 
 def run_method(method: str, options: argparse.Namespace, model_path: Path) -> tuple[dict, np.ndarray, np.ndarray]:
@@ -86,14 +81,22 @@ def run_method(method: str, options: argparse.Namespace, model_path: Path) -> tu
         eval_dataset=test,
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
-        compute_metrics=compute_metrics,
+        compute_metrics=compute_metrics_for(N_BINS),
     )
     start = time.perf_counter()
     steps = trainer.train().global_step
     seconds = (time.perf_counter() - start) / steps
+    trainer.save_model()
     output = trainer.predict(test, metric_key_prefix="test")
     figures = {name: output.metrics[f"test_{name}"] for name in ("accuracy", "ece", "oe", "nll")}
     return {**figures, "seconds_per_step": seconds, "steps": steps}, output.predictions, output.label_ids
+
+
+def write_test_rows(path: Path, seed: int, model_path: Path) -> None:
+    """Leave the test headlines beside the models, for `python -m logitmix_nlp evaluate`."""
+    _, test, classes = load_data(AutoTokenizer.from_pretrained(model_path), seed)
+    rows = [{"text": text, "label": classes[label]} for text, label in zip(test["text"], test["labels"], strict=True)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def table(results: dict[str, dict]) -> str:
@@ -124,6 +127,7 @@ def main() -> None:
     output_dir = Path(options.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     results, bins = {}, {}
+    write_test_rows(output_dir / "test.jsonl", options.seed, model_path)
     for method in METHODS:
         print(f"\n=== {method} ===", flush=True)
         results[method], logits, labels = run_method(method, options, model_path)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m logitmix_nlp calibrate`: fit a temperature and store it with the model."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
+from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
+from logitmix_nlp.stored_temperature import TEMPERATURE_KEY, write_temperature
+from logitmix_nlp.temperature import TemperatureScaler
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Calibrate; return 2, after one line on stderr, if something is wrong with what was given."""
+    return end_in_one_line(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m logitmix_nlp calibrate",
+        description="Fit a temperature (Guo et al., 2017) to labelled rows that the model was not trained on, and "
+        f"write it as {TEMPERATURE_KEY} into the model's config.json. LogitMixTrainer, the pipelines of "
+        "logitmix_nlp.pipelines and calibrated_logits divide logits by it; predictions stay as they are.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="Folder of a text or image classifier.")
+    add("--data", help="Labelled rows the model was not trained on: a file, a folder, or a Hub dataset.")
+    add_data_flags(parser)
+    add("--method", choices=["temperature"], default="temperature", help="Only a temperature can be stored.")
+    add("--dry_run", action="store_true", help="Fit and show, write nothing.")
+    add("--remove", action="store_true", help="Remove a stored temperature; needs no data.")
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _parser().parse_args(argv)
+    quiet()
+    if options.remove:
+        if options.data or options.dry_run:
+            raise ValueError("--remove takes neither --data nor --dry_run.")
+        before = write_temperature(options.model, None)
+        print(f"{options.model}: {'no temperature was stored' if before is None else f'removed T = {before}'}.")
+        return 0
+    if options.data is None:
+        raise ValueError("--data is missing: give labelled rows that the model was not trained on, or --remove.")
+    classifier = model_of(options)
+    rows = rows_of(options, classifier, options.data, options.split)
+    logits = classifier.logits(classifier.batches(rows.inputs, options.batch_size))
+    scaler = TemperatureScaler().fit(logits, rows.labels)
+    print(to_text(_table(scaler, rows.origin.rstrip(","))))
+    if options.dry_run:
+        print("Nothing was written.")
+        return 0
+    if scaler.report["at_bound"]:
+        raise ValueError(
+            f"T = {scaler.temperature:.4g} is the bound of the search and was not written: give more rows, and such "
+            "that the model gets some right and some wrong."
+        )
+    before = write_temperature(options.model, scaler.temperature)
+    instead = "" if before is None else f" in place of {before}"
+    print(f"{TEMPERATURE_KEY} = {scaler.temperature} was written into {options.model}/config.json{instead}.")
+    return 0
+
+
+def _table(scaler: TemperatureScaler, origin: str) -> Table:
+    report = scaler.report
+    rows = [
+        (title, (Estimate(report[f"{name}_before"]), Estimate(report[f"{name}_after"])))
+        for name, title in (("nll", "NLL, nats"), ("ece", "ECE"))
+    ]
+    columns = (Column("T = 1", decimals=4), Column(f"T = {scaler.temperature:.4f}", decimals=4))
+    note = f"On the {report['rows']} rows of {origin} it was fitted to; others gain less. ECE of 15 bins."
+    return Table("temperature", "Before and after", "figure", columns, tuple(rows), (note,))

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained text or image classifier with what turns rows into its inputs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
+
+from logitmix_nlp.model_modes import evaluation_mode, inputs_of
+from logitmix_nlp.outputs import logits_of
+
+__all__ = ["Classifier", "load_classifier"]
+
+UNBOUNDED = 1_000_000  # a tokenizer's way to say that it has no limit
+
+
+class Classifier(NamedTuple):
+    """A model and its tokenizer or image processor.
+
+    Args:
+        name (`str`): Folder or Hub id that it came from.
+        model (`PreTrainedModel`): Single-label classifier, in evaluation mode.
+        processor (tokenizer or image processor): Makes inputs of rows.
+        is_text (`bool`): Whether rows are texts; else they are images.
+        max_length (`int`, *optional*): Longest text in tokens; longer ones are cut.
+    """
+
+    name: str
+    model: PreTrainedModel
+    processor: Any
+    is_text: bool
+    max_length: int | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names by id."""
+        names = self.model.config.id2label
+        return [str(names[place]) for place in range(self.model.config.num_labels)]
+
+    def inputs(self, rows: Sequence[Any], *, pad_to_max_length: bool = False) -> dict[str, torch.Tensor]:
+        """Inputs of the model for some rows.
+
+        Args:
+            rows (`Sequence`): Texts as tuples of one or two strings, or PIL images.
+            pad_to_max_length (`bool`): Give all texts one length.
+
+        Returns:
+            `dict[str, torch.Tensor]`: A batch, without labels.
+        """
+        if not self.is_text:
+            images = [row.convert("RGB") if row.mode != self._mode() else row for row in rows]
+            return dict(self.processor(images=images, return_tensors="pt"))
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        alone = len(rows) == 1 and not pad_to_max_length  # needs no padding token
+        padding = False if alone else ("max_length" if pad_to_max_length else True)
+        cut = {"truncation": self.max_length is not None, "max_length": self.max_length}
+        return dict(self.processor(*columns, padding=padding, return_tensors="pt", **cut))
+
+    def batches(
+        self, rows: Sequence[Any], batch_size: int, *, pad_to_max_length: bool = False
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """All rows in order, as batches; see [`inputs`]. Without a padding token, texts go one by one."""
+        if self.is_text and (self.model.config.pad_token_id is None or self.processor.pad_token_id is None):
+            batch_size = 1
+        for start in range(0, len(rows), batch_size):
+            yield self.inputs(rows[start : start + batch_size], pad_to_max_length=pad_to_max_length)
+
+    @torch.no_grad()
+    def logits(self, batches: Iterable[Mapping[str, Any]]) -> torch.Tensor:
+        """Logits of all rows, as the model gives them: no temperature is applied.
+
+        Args:
+            batches (`Iterable[Mapping[str, Any]]`): Inputs of the model, such as [`batches`] makes.
+
+        Returns:
+            `torch.Tensor` of shape `(N, C)`: Float32 or float64, on the CPU.
+
+        Raises:
+            ValueError: If a row gives logits that are NaN or infinite, or there are no batches.
+        """
+        with evaluation_mode(self.model) as device:
+            found = [logits_of(self.model(**batch), self.model).cpu() for batch in inputs_of(batches, device)]
+        logits = torch.cat(found)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        broken = int((~logits.isfinite()).any(1).sum())
+        if broken:
+            raise ValueError(
+                f"{self.name}: the logits of {broken} of {len(logits)} rows are NaN or infinite: the weights are "
+                f"damaged, or too large for {self.model.dtype}."
+            )
+        return logits
+
+    def pixel_statistics(self) -> dict[str, Sequence[float] | None]:
+        """Mean and standard deviation that the image processor brings pixels in `[0, 1]` to 0 and 1 with."""
+        settings = self.processor.to_dict()
+        if not settings.get("do_normalize", False):
+            return {"mean": None, "std": None}
+        return {"mean": settings["image_mean"], "std": settings["image_std"]}
+
+    def _mode(self) -> str:
+        channels = self.model.config.to_dict().get("num_channels", 3)
+        return "L" if channels == 1 else "RGB"
+
+
+def load_classifier(
+    name: str,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+    max_length: int | None = None,
+) -> Classifier:
+    """Load a fine-tuned single-label classifier of texts or images.
+
+    Args:
+        name (`str`): Folder, or Hub id.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        device (`str`, *optional*): Where it runs; a GPU if there is one.
+        trust_remote_code (`bool`): Whether code of the repository may run.
+        max_length (`int`, *optional*): Longest text in tokens; what the tokenizer and the model take if not given.
+
+    Returns:
+        `Classifier`: Ready to predict.
+
+    Raises:
+        OSError: If model, tokenizer or processor cannot be read.
+        ValueError: If it has no classification head or tokenizer, or is a regression or multi-label model.
+    """
+    hub = {"revision": revision, "trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(name, **hub)
+    is_text = _is_text(name, config)
+    _check_single_label(name, config)
+    auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
+    model, report = auto.from_pretrained(name, output_loading_info=True, **hub)
+    if report["missing_keys"]:
+        shown = ", ".join(sorted(report["missing_keys"])[:3])
+        raise ValueError(f"{name} lacks weights ({shown}), so it would guess: give a fine-tuned classifier.")
+    processor = (AutoTokenizer if is_text else AutoImageProcessor).from_pretrained(name, **hub)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if is_text:
+        if not set(processor.get_vocab()) - set(processor.all_special_tokens):
+            raise ValueError(
+                f"{name} holds no tokenizer with a vocabulary, so all texts would look alike: save the one that the "
+                "model was trained with into it (tokenizer.save_pretrained)."
+            )
+        max_length = _longest(max_length, processor.model_max_length, config.to_dict().get("max_position_embeddings"))
+    return Classifier(name, model.eval().to(device), processor, is_text, max_length if is_text else None)
+
+
+def _is_text(name: str, config: Any) -> bool:
+    heads = config.architectures or ()
+    if any(head in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values() for head in heads):
+        return True
+    if any(head in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values() for head in heads):
+        return False
+    for kind, is_text in (("ForSequenceClassification", True), ("ForImageClassification", False)):
+        if any(head.endswith(kind) for head in heads):
+            return is_text
+    raise ValueError(
+        f"{name} has no head for classifying texts or images (its configuration names {', '.join(heads) or 'none'}): "
+        "give a fine-tuned classifier."
+    )
+
+
+def _check_single_label(name: str, config: Any) -> None:
+    if config.num_labels < 2:
+        raise ValueError(f"{name} has {config.num_labels} output: a regression has no confidence to be calibrated.")
+    if config.problem_type not in (None, "single_label_classification"):
+        raise ValueError(
+            f"{name} is trained for {config.problem_type}; calibration here is that of one label per row, "
+            "single_label_classification."
+        )
+
+
+def _longest(asked: int | None, of_tokenizer: int, of_model: int | None) -> int | None:
+    """The smallest of the limits, a request beyond them included."""
+    limits = [limit for limit in (of_tokenizer, of_model) if limit is not None and limit < UNBOUNDED]
+    if asked is not None and asked < 1:
+        raise ValueError(f"max_seq_length must be at least 1, got {asked}.")
+    return min([*limits, *([asked] if asked is not None else [])], default=None)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that run a model on data have in common: flags, loading, and how they end."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+import datasets
+import transformers
+
+from logitmix_nlp.evaluation.classifier import Classifier, load_classifier
+from logitmix_nlp.evaluation.labelled_rows import Columns, Rows, load_rows
+
+__all__ = ["add_data_flags", "end_in_one_line", "model_of", "quiet", "rows_of"]
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say which rows are read, and how the model is run on them."""
+    add = parser.add_argument
+    add("--split", help="Split of --data, if it has several.")
+    add("--dataset_config_name", help="Configuration of --data, if it is a Hub dataset.")
+    add("--text_column_names", nargs="+", default=(), metavar="NAME", help="One or two. Default: guessed.")
+    add("--image_column_name", metavar="NAME", help="Column of images. Default: the only one.")
+    add("--label_column_name", metavar="NAME", help="Default: label, labels, or the only column of classes.")
+    add("--max_eval_samples", type=int, metavar="N", help="Read the first N rows of each source only.")
+    add("--max_seq_length", type=int, metavar="N", help="Longest text in tokens. Default: what the model takes.")
+    add("--batch_size", type=int, default=32, metavar="N", help="Rows at a time. Default: 32.")
+    add("--device", help="Default: cuda if there is one, else cpu.")
+    add("--revision", help="Branch, tag or commit of a model on the Hub.")
+    add("--trust_remote_code", action="store_true", help="Let code of the model's repository run.")
+    add("--seed", type=int, default=0, help="Of every draw. Default: 0.")
+
+
+def model_of(options: argparse.Namespace) -> Classifier:
+    """The classifier that the flags name."""
+    if options.batch_size < 1:
+        raise ValueError(f"--batch_size must be at least 1, got {options.batch_size}.")
+    return load_classifier(
+        options.model,
+        revision=options.revision,
+        device=options.device,
+        trust_remote_code=options.trust_remote_code,
+        max_length=options.max_seq_length,
+    )
+
+
+def rows_of(
+    options: argparse.Namespace, classifier: Classifier, source: str, split: str | None, *, labelled: bool = True
+) -> Rows:
+    """The rows of a source, in an order that needs little padding; `dataset_config_name` is for `--data` alone."""
+    return load_rows(
+        source,
+        classifier.model.config.label2id if labelled else None,
+        is_text=classifier.is_text,
+        split=split,
+        config_name=options.dataset_config_name if source == options.data else None,
+        columns=Columns(tuple(options.text_column_names), options.image_column_name, options.label_column_name),
+        max_rows=options.max_eval_samples,
+    ).by_length()
+
+
+def quiet() -> None:
+    """Warnings of this library, and what it is doing, go to the console; progress bars nowhere."""
+    ours = logging.getLogger("logitmix_nlp")
+    if not ours.handlers:
+        ours.addHandler(logging.StreamHandler())
+        ours.handlers[0].setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    ours.setLevel(logging.INFO)
+    transformers.utils.logging.disable_progress_bar()
+    datasets.utils.logging.disable_progress_bar()
+
+
+def end_in_one_line(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Do what a command does; what is wrong with its arguments, data or model is one line on stderr, and status 2."""
+    try:
+        return run(argv)
+    except (ValueError, OSError, ImportError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2

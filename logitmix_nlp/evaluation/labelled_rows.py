@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to evaluate on: from files, folders or the Hub to texts or images with the class ids of the model."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from datasets import ClassLabel, Dataset, DatasetDict, Image
+
+from logitmix_nlp.data_sources.class_names import align_labels
+from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
+from logitmix_nlp.data_sources.downloads import download
+from logitmix_nlp.data_sources.encoding import encode_labels
+from logitmix_nlp.data_sources.files import FILE_TYPES, SAVED_NAME, read_data_file, read_saved
+
+__all__ = ["Columns", "Rows", "class_ids", "load_rows", "read_split"]
+
+LABEL_COLUMNS = ("label", "labels")
+logger = logging.getLogger(__name__)
+
+
+class Columns(NamedTuple):
+    """Names of columns; `None` and empty are guessed."""
+
+    text: tuple[str, ...] = ()
+    image: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one set.
+
+    Args:
+        origin (`str`): What they were read from.
+        inputs (`Sequence`): One entry per row: a tuple of one or two texts, or a PIL image.
+        labels (`np.ndarray` of shape `(N,)`, *optional*): Class ids of the model.
+        columns (`Columns`): The columns that were used.
+    """
+
+    origin: str
+    inputs: Sequence[Any]
+    labels: np.ndarray | None
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def pick(self, places: np.ndarray) -> "Rows":
+        """The rows at some places, in that order."""
+        labels = None if self.labels is None else self.labels[places]
+        if isinstance(self.inputs, _Images):
+            inputs = _Images(self.inputs.data, self.inputs.column, self.inputs.places[places])
+        else:
+            inputs = [self.inputs[place] for place in places]
+        return replace(self, inputs=inputs, labels=labels)
+
+    def by_length(self) -> "Rows":
+        """The rows with the shortest texts first, so that batches hold little padding; images as they are."""
+        if isinstance(self.inputs, _Images):
+            return self
+        lengths = np.array([sum(map(len, texts)) for texts in self.inputs])
+        return self.pick(np.argsort(lengths, kind="stable"))
+
+
+class _Images(Sequence):
+    """Images that are decoded when they are asked for, so that a large set needs no large memory."""
+
+    def __init__(self, data: Dataset, column: str, places: np.ndarray):
+        self.data, self.column, self.places = data, column, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, key: int | slice) -> Any:
+        if isinstance(key, slice):
+            return [self[place] for place in range(*key.indices(len(self)))]
+        row = int(self.places[key])
+        try:
+            image = self.data[row][self.column]
+        except OSError as error:
+            raise ValueError(f"row {row + 1}: column {self.column!r} holds no readable image ({error}).") from error
+        if image is None:
+            raise ValueError(f"row {row + 1}: the image of column {self.column!r} is missing.")
+        return image
+
+
+def load_rows(
+    source: str,
+    label2id: Mapping[str, int] | None,
+    *,
+    is_text: bool,
+    split: str | None = None,
+    config_name: str | None = None,
+    columns: Columns = Columns(),  # noqa: B008 (a tuple cannot change)
+    max_rows: int | None = None,
+) -> Rows:
+    """Rows of a file, a folder or a Hub dataset.
+
+    Args:
+        source (`str`): A csv, tsv, json, jsonl or parquet file, a folder of `save_to_disk`, a folder of data files or
+            of images in one folder per class, or the id of a Hub dataset.
+        label2id (`Mapping[str, int]`, *optional*): Class names and ids of the model; `None` reads no labels.
+        is_text (`bool`): Whether rows are texts; else images.
+        split (`str`, *optional*): Split of a source that has several.
+        config_name (`str`, *optional*): Configuration of a Hub dataset.
+        columns (`Columns`): Names of the columns, as far as they are not to be guessed. Where no labels are read,
+            names that the source lacks are guessed, too: rows from elsewhere have their own.
+        max_rows (`int`, *optional*): Take this many of the first rows only.
+
+    Returns:
+        `Rows`: Texts or images, and class ids of the model if asked for.
+
+    Raises:
+        OSError: If the source cannot be read.
+        ValueError: If a column or split cannot be told, a row is malformed, or labels are not those of the model.
+    """
+    data, origin = read_split(source, split, config_name, columns.label or LABEL_COLUMNS[0])
+    if max_rows is not None:
+        if max_rows < 1:
+            raise ValueError(f"max_rows must be at least 1, got {max_rows}.")
+        data = data.select(range(min(max_rows, len(data))))
+    if len(data) == 0:
+        raise ValueError(f"{origin} holds no rows.")
+    label = _label_column(data, columns.label, origin, needed=label2id is not None)
+    if label2id is None and not set(columns.text) | {columns.image} <= {*data.column_names, None}:
+        columns = Columns()
+    if is_text:
+        texts = tuple(columns.text or guess_text_columns(data, label or "", origin))
+        check_texts(data, texts, origin)
+        inputs = list(zip(*(data[name][:] for name in texts), strict=True))
+        used = Columns(texts, None, label)
+    else:
+        data, image = _image_column(data, columns.image, origin)
+        inputs, used = _Images(data, image, np.arange(len(data))), Columns((), image, label)
+    labels = None if label2id is None else class_ids(data, label, label2id, origin)
+    return Rows(origin, inputs, labels, used)
+
+
+def read_split(
+    source: str, split: str | None = None, config_name: str | None = None, label_column: str = "label"
+) -> tuple[Dataset, str]:
+    """One split of a source, and its name for messages; see [`load_rows`].
+
+    Raises:
+        ValueError: If the source has several splits and none is named, or lacks the one that is.
+    """
+    path = Path(source)
+    if path.suffix in FILE_TYPES and not path.is_dir():
+        data = DatasetDict(file=read_data_file(path, label_column))
+    elif any((path / file).is_file() for file in (SAVED_NAME, "state.json")):
+        data = read_saved(path)
+    else:
+        data = download(source, config_name)
+    if split is None and len(data) == 1:
+        (split,) = data
+    elif split is None:
+        raise ValueError(f"{source} has the splits {', '.join(data)}: name one with --split.")
+    elif split not in data:
+        raise ValueError(f"{source} has no split {split!r}, it has: {', '.join(data)}.")
+    return data[split], source if len(data) == 1 else f"{source}, split {split!r},"
+
+
+def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: str) -> np.ndarray:
+    """Labels as class ids of the model, matched by name wherever there are names.
+
+    Args:
+        data (`Dataset`): The rows.
+        column (`str`): Label column: class names as strings or a `ClassLabel`, or integers.
+        label2id (`Mapping[str, int]`): Class names and ids of the model. Names are compared without regard to case; a
+            model's `LABEL_3` counts as the name `3`. Integers that are none of its names are its class ids; so are
+            those of a `ClassLabel` with as many classes, if the model only has names such as `LABEL_0`.
+        origin (`str`): Quoted in errors.
+
+    Returns:
+        `np.ndarray` of shape `(N,)`: Integers in `[0, C)`.
+
+    Raises:
+        ValueError: If a label is missing, a number with a fraction, or unknown to the model.
+    """
+    encoded, names = encode_labels({"validation": data}, column, {"validation": origin})
+    if names is None:
+        raise ValueError(
+            f"{origin}: column {column!r} holds numbers with fractions, the scores of a regression; a classifier is "
+            f"evaluated on classes: {', '.join(label2id)}."
+        )
+    labels = np.asarray(encoded["validation"][column][:])
+    generic = all(name.lower() == f"label_{place}" for name, place in label2id.items())
+    if isinstance(data.features[column], ClassLabel) and generic and len(names) == len(label2id):
+        if {name.lower() for name in names} != {str(place) for place in label2id.values()}:
+            logger.warning(
+                "The model does not name its classes; those of %s are taken in their order: %s.",
+                origin,
+                ", ".join(names),
+            )
+        return labels
+    known = {name.lower().removeprefix("label_") for name in label2id}
+    if _are_integers(names) and not set(names) & known:
+        table = np.array([int(name) for name in names])
+        outside = [name for name in names if not 0 <= int(name) < len(label2id)]
+        if outside:
+            raise ValueError(
+                f"{origin}: found the class {outside[0]}, but the model has {len(label2id)} classes, 0 to "
+                f"{len(label2id) - 1}: {', '.join(label2id)}."
+            )
+        return table[labels]
+    try:
+        order = align_labels(label2id, names, complete=False)
+    except ValueError as error:
+        order_of_model = sorted(label2id, key=lambda name: label2id[name])
+        raise ValueError(
+            f"{origin}, column {column!r}: the data has the labels {', '.join(names)}; the model knows "
+            f"{', '.join(order_of_model)}. Rename them, or name another column with --label_column_name."
+        ) from error
+    return np.array([order.index(name) for name in names])[labels]
+
+
+def _are_integers(names: Sequence[str]) -> bool:
+    return all(name.lstrip("-").isdigit() for name in names)
+
+
+def _label_column(data: Dataset, column: str | None, origin: str, needed: bool) -> str | None:
+    if column is not None and (needed or column in data.column_names):
+        if column not in data.column_names:
+            raise ValueError(f"{origin} has no label column {column!r}; it has: {', '.join(data.column_names)}.")
+        return column
+    classes = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
+    found = [name for name in LABEL_COLUMNS if name in data.column_names] or classes
+    if len(found) == 1 or (found and found[0] in LABEL_COLUMNS):
+        return found[0]
+    if not needed:
+        return None
+    raise ValueError(
+        f"{origin} has no column that is clearly the label; name it with --label_column_name out of: "
+        f"{', '.join(data.column_names)}."
+    )
+
+
+def _image_column(data: Dataset, column: str | None, origin: str) -> tuple[Dataset, str]:
+    """The data with its image column decoded, and that column's name."""
+    raw = [name for name, kind in data.features.items() if isinstance(kind, dict) and set(kind) == {"bytes", "path"}]
+    found = [name for name, kind in data.features.items() if isinstance(kind, Image)] or raw
+    if column is None and len(found) == 1:
+        column = found[0]
+    if column is None or column not in found:
+        wanted = "an image column" if column is None else f"an image column {column!r}"
+        raise ValueError(
+            f"{origin} does not have {wanted}; name one with --image_column_name out of: "
+            f"{', '.join(found or data.column_names)}."
+        )
+    return (data.cast_column(column, Image()) if column in raw else data), column

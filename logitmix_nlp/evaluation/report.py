@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study looks like: tables, pictures and one page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from logitmix_nlp.evaluation.diagrams import INSIDE, Diagram
+from logitmix_nlp.evaluation.figures import FIGURES
+from logitmix_nlp.evaluation.study import SHIFT_FIGURES, Study
+from logitmix_nlp.functional.bootstrap import Interval
+from logitmix_nlp.reports.page import Report, Section, to_html
+from logitmix_nlp.reports.tables import Column, Estimate, Table
+
+__all__ = ["evaluation_report", "evaluation_tables", "write_evaluation"]
+
+OUTSIDE_FIGURES = {
+    "out_confidence": "mean confidence",
+    "out_entropy": "mean entropy, nats",
+    "auroc_confidence": "AUROC ↑",
+    "fpr95_confidence": "FPR95 ↓",
+    "auroc_entropy": "AUROC by entropy ↑",
+    "fpr95_entropy": "FPR95 by entropy ↓",
+}
+GLOSSARY = (
+    "ECE is the mean gap between confidence and accuracy over bins of equal width, adaptive ECE over bins of equal "
+    "mass, MCE the largest gap, class-wise ECE the mean over the probabilities of all classes; OE counts "
+    "over-confidence alone. NLL and Brier score judge the probabilities themselves. AUROC of confidence is the chance "
+    "that a right prediction is more confident than a wrong one. AURC is the error rate when the least confident rows "
+    "are left out, averaged over how many are."
+)
+DIAGRAMS = (
+    "Blue bars are the accuracy of the rows in a bin of confidence, hatched parts its gap to their mean confidence. "
+    "The second picture shows what is gained by leaving the least confident rows to someone else."
+)
+
+
+def evaluation_tables(study: Study, fitted_on: str = "") -> dict[str, Table]:
+    """The tables of a study.
+
+    Args:
+        study (`Study`): What was found.
+        fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
+
+    Returns:
+        `dict[str, Table]`: `calibration`, and `ood` and `shift` if there is something to show.
+    """
+    tables = {"calibration": _figure_table(study, fitted_on)}
+    if study.outside:
+        tables["ood"] = _outside_table(study)
+    if study.shifts:
+        tables["shift"] = _shift_table(study)
+    return tables
+
+
+def evaluation_report(
+    study: Study,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    diagrams: Mapping[str, Diagram],
+    fitted_on: str = "",
+) -> Report:
+    """The page of a study.
+
+    Args:
+        study (`Study`): What was found.
+        title (`str`): Heading.
+        facts (`Sequence` of pairs): What was evaluated on what.
+        diagrams (`Mapping[str, Diagram]`): From [`make_diagrams`], or empty.
+        fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
+
+    Returns:
+        `Report`: With tables and pictures.
+    """
+    tables = evaluation_tables(study, fitted_on)
+    sections = [Section("calibration", "Calibration", tables=(tables["calibration"],))]
+    shown = tuple(diagrams[name].picture for name in ("reliability", "risk_coverage") if name in diagrams)
+    if shown:
+        sections.append(Section("diagrams", "Diagrams", DIAGRAMS, pictures=shown))
+    if study.outside:
+        text = "A model that knows what it does not know is unsure of rows from elsewhere."
+        shown = tuple(diagrams[name].picture for name in ("confidence",) if name in diagrams)
+        sections.append(Section("ood", "Out of distribution", text, (tables["ood"],), shown))
+    if study.shifts:
+        text = "The same rows and labels, with inputs made harder."
+        sections.append(Section("shift", "Under shift", text, (tables["shift"],)))
+    return Report(title, tuple(facts), tuple(sections))
+
+
+def write_evaluation(
+    folder: str | Path, report: Report, diagrams: Mapping[str, Diagram], record: Mapping[str, Any]
+) -> list[Path]:
+    """Write `report.html`, `report.json` and each picture as PNG and SVG.
+
+    Args:
+        folder (`str` or `Path`): Made if it is not there.
+        report (`Report`): The page.
+        diagrams (`Mapping[str, Diagram]`): The pictures by name.
+        record (`Mapping[str, Any]`): What goes into the JSON file.
+
+    Returns:
+        `list[Path]`: The files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"report.html": to_html(report), "report.json": json.dumps(record, indent=2, allow_nan=False) + "\n"}
+    paths = [folder / name for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return paths + [path for name, diagram in diagrams.items() for path in diagram.write(folder, name)]
+
+
+def _figure_table(study: Study, fitted_on: str) -> Table:
+    variants = list(study.figures)
+    with_ends = any(one.low == one.low for found in study.figures.values() for one in found.values())
+    rows = [
+        (title, tuple(_estimate(study.figures[variant][name]) for variant in variants))
+        for name, title in FIGURES.items()
+    ]
+    notes = [f"{len(study.labels)} rows, {study.n_bins} bins; ↑ is better when higher, ↓ when lower.", GLOSSARY]
+    if with_ends:
+        notes.append(
+            "In brackets: 95% bootstrap intervals over the rows. Those of ECE, OE, adaptive and class-wise ECE are "
+            "basic ones, cut off at 0: chance alone raises these figures, and the interval is corrected for that "
+            "where the figure is not, so that it may lie near the upper end or above. MCE has none: a bin of one row "
+            "may decide it."
+        )
+    notes += [f"The temperature was fitted on {fitted_on}."] if fitted_on else []
+    columns = tuple(Column(name, decimals=4, interval=with_ends) for name in variants)
+    return Table("calibration", "Accuracy and calibration", "figure", columns, tuple(rows), tuple(notes))
+
+
+def _outside_table(study: Study) -> Table:
+    columns = tuple(Column(title, decimals=4) for title in OUTSIDE_FIGURES.values())
+    first = next(iter(study.outside.values()))
+    rows = []
+    for name, found in first.items():
+        means = Estimate(found["in_confidence"]), Estimate(found["in_entropy"])
+        rows.append((_row_name(INSIDE, name, study), (*means, *[None] * (len(columns) - 2))))
+    rows += [
+        (_row_name(data, name, study), tuple(Estimate(found[key]) for key in OUTSIDE_FIGURES))
+        for data, by_variant in study.outside.items()
+        for name, found in by_variant.items()
+    ]
+    sizes = ", ".join(f"{name} {len(next(iter(one.values())))}" for name, one in study.outside_scores.items())
+    notes = (
+        f"Rows: {INSIDE} {len(study.labels)}, {sizes}.",
+        "AUROC is the chance that a row from inside is more confident than one from outside (0.5 is chance); FPR95 is "
+        "the share of rows from outside that pass the threshold which 95% of those from inside pass.",
+    )
+    return Table("ood", "Rows from outside the training distribution", "data", columns, tuple(rows), notes)
+
+
+def _shift_table(study: Study) -> Table:
+    columns = tuple(Column(FIGURES[name], decimals=4) for name in SHIFT_FIGURES)
+    rows = [
+        (_row_name(shift, name, study), tuple(Estimate(found[key]) for key in SHIFT_FIGURES))
+        for shift, by_variant in study.shifts.items()
+        for name, found in by_variant.items()
+    ]
+    note = "Labels of changed texts are those of the originals, which a changed word may contradict."
+    changed = any(name.startswith("words") for name in study.shifts)
+    return Table("shift", "Accuracy and calibration under shift", "shift", columns, tuple(rows), (note,) * changed)
+
+
+def _row_name(data: str, variant: str, study: Study) -> str:
+    return f"{data}: {variant}" if len(study.scores) > 1 else data
+
+
+def _estimate(one: Interval) -> Estimate | None:
+    if one.value != one.value:
+        return None
+    ends = (None, None) if one.low != one.low or one.high != one.high else (one.low, one.high)
+    return Estimate(one.value, low=ends[0], high=ends[1])

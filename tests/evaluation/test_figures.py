@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+
+from logitmix_nlp import functional as f
+from logitmix_nlp.evaluation.figures import FIGURES, NOISY_FIGURES, calibration_figures, figure_intervals
+
+GENERATOR = torch.Generator().manual_seed(0)
+LOGITS, LABELS = torch.randn(60, 3, generator=GENERATOR), torch.randint(3, (60,), generator=GENERATOR)
+ALONE = {
+    "accuracy": lambda logits, labels: (logits.argmax(-1) == labels).double().mean(),
+    "ece": lambda *rows: f.expected_calibration_error(*rows, 7, from_logits=True),
+    "mce": lambda *rows: f.maximum_calibration_error(*rows, 7, from_logits=True),
+    "adaptive_ece": lambda *rows: f.adaptive_calibration_error(*rows, 7, from_logits=True),
+    "classwise_ece": lambda *rows: f.classwise_calibration_error(*rows, 7, from_logits=True),
+    "oe": lambda *rows: f.overconfidence_error(*rows, 7, from_logits=True),
+    "nll": lambda *rows: f.negative_log_likelihood(*rows, from_logits=True),
+    "brier": lambda *rows: f.brier_score(*rows, from_logits=True),
+    "auroc": lambda *rows: f.confidence_auroc(*rows, from_logits=True),
+    "aurc": lambda *rows: f.area_under_risk_coverage(*rows, from_logits=True),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_is_that_of_the_library(name):
+    assert calibration_figures(LOGITS, LABELS, 7)[name].item() == pytest.approx(ALONE[name](LOGITS, LABELS).item())
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "mce"])
+def test_each_interval_is_that_of_the_figure_alone(name):
+    method = "basic" if name in NOISY_FIGURES else "percentile"
+    expected = f.bootstrap_interval(
+        ALONE[name], LOGITS, LABELS, n_resamples=40, method=method, generator=torch.Generator().manual_seed(5)
+    )
+    found = figure_intervals(LOGITS, LABELS, 7, n_resamples=40, seed=5)[name]
+    assert found.value == pytest.approx(expected.value)
+    low = max(expected.low, 0) if method == "basic" else expected.low
+    assert (found.low, found.high) == pytest.approx((low, expected.high))
+
+
+def test_what_does_not_exist_is_nan():
+    right = LOGITS.argmax(-1)
+    found = figure_intervals(LOGITS, right, n_resamples=40)
+    assert math.isnan(found["auroc"].value)
+    assert math.isnan(figure_intervals(LOGITS, LABELS, n_resamples=0)["ece"].low)
+    assert math.isnan(figure_intervals(LOGITS, LABELS, n_resamples=40)["mce"].high)
+    one_wrong = right.clone()
+    one_wrong[0] = (right[0] + 1) % 3
+    found = figure_intervals(LOGITS, one_wrong, n_resamples=40)["auroc"]
+    assert 0 <= found.value <= 1
+    assert math.isnan(found.low)  # some resamples lack the wrong row
+
+
+def test_intervals_of_several_figures_come_from_the_same_draws():
+    twice = f.bootstrap_intervals(
+        lambda x: {"mean": x.mean(), "double": 2 * x.mean()}, LOGITS[:, 0].double(), n_resamples=40
+    )
+    assert twice["double"] == pytest.approx([2 * end for end in twice["mean"]])
+    with pytest.raises(ValueError, match='method must be "percentile" or "basic"'):
+        f.bootstrap_intervals(lambda x: {"mean": x.mean()}, LOGITS, methods={"mean": "t"})
