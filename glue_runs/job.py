@@ -4,6 +4,7 @@
 import dataclasses
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -15,10 +16,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     TrainerCallback,
+    TrainerState,
     set_seed,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from glue_runs.arguments import DataArguments, ModelArguments, OutputArguments
+from glue_runs.card import card_options
 from glue_runs.command_line import parse_flags
 from glue_runs.data import load_data, needed_splits
 from glue_runs.labels import DataDescription, resolve_labels
@@ -82,6 +86,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         state = find_state(model_args, data_args, args) if args.do_train else RunState()
         data, description = load_data(data_args, splits, cache_dir=model_args.cache_dir, token=model_args.token)
     splits = [name for name in splits if name in data]
+    given_model = model_args
     if state.finished:
         model_args = ModelArguments(model_name_or_path=args.output_dir, trust_remote_code=model_args.trust_remote_code)
     model, tokenizer, description = load_model(model_args, description, needs_head=not args.do_train)
@@ -101,6 +106,10 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         ),
         callbacks=list(callbacks),
     )
+    trainer.card_options = card_options(given_model, data_args, description, rows)
+    history = Path(args.output_dir) / TRAINER_STATE_NAME
+    if state.finished and history.is_file():
+        trainer.state = TrainerState.load_from_json(str(history))  # the card tells how its model was trained
     return Job(args, data_args, output_args, description, rows, inputs, trainer, state)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers.utils import CONFIG_NAME
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, GENERATION_CONFIG_NAME
 
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
+from logitmix_nlp.hub.white_list import PROCESSOR_FILES, TRAINING_ARGUMENTS_NAME
 
 __all__ = ["RunState", "check_results", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
 
@@ -19,9 +20,8 @@ _SECRETS = ("token", "hub_token")
 _MODELS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 _WEIGHTS = (*_MODELS, "training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
 _MODEL_FILES = (
-    "*.safetensors.index.json", "*.bin.index.json", "generation_config.json", "adapter_config.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
-    "chat_template.jinja", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", CONFIG_NAME,
+    "*.safetensors.index.json", "*.bin.index.json", CONFIG_NAME, GENERATION_CONFIG_NAME, ADAPTER_CONFIG_NAME,
+    TRAINING_ARGUMENTS_NAME, *PROCESSOR_FILES,
 )  # fmt: skip
 _MODEL = ("model_name_or_path", "config_name", "tokenizer_name", "model_revision", "ignore_mismatched_sizes")
 _DATA = (

@@ -20,6 +20,7 @@ from glue_runs.record import drop_weights, without_secrets
 from glue_runs.results import RunResult, installed_versions, write_result
 from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
+from logitmix_nlp.publishing import push_or_explain
 
 __all__ = ["main", "run"]
 
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
         callbacks (`Sequence[TrainerCallback]`): Given to the trainer.
 
     Returns:
-        `int`: 0, or 2 after one line on stderr if something is wrong with what the user gave.
+        `int`: 0; 1 if the push to the Hub failed, 2 if something is wrong with what the user gave, both after one line
+            on stderr.
     """
     start, argv = time.perf_counter(), list(sys.argv[1:] if argv is None else argv)
     try:
@@ -43,9 +45,17 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
         logger.debug("Where the error came from:", exc_info=True)
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
+    config = without_secrets(given_flags(ARGUMENTS, argv))
+    job.trainer.card_options.command = command(config)
     run(job)
     if job.args.do_train and job.trainer.is_world_process_zero():
-        finish(job, without_secrets(given_flags(ARGUMENTS, argv)), time.perf_counter() - start)
+        finish(job, config, time.perf_counter() - start)
+    if job.args.push_to_hub and not push_or_explain(job.trainer):
+        return 1
+    if job.args.do_train and job.output_args.keep_weights and not job.args.push_to_hub and not is_repeated(job):
+        job.trainer.create_model_card()
+    if job.args.do_train and job.trainer.is_world_process_zero() and not job.output_args.keep_weights:
+        drop_weights(Path(job.args.output_dir))
     return 0
 
 
@@ -60,8 +70,8 @@ def run(job: Job) -> None:
 
 
 def finish(job: Job, config: dict[str, Any], seconds: float) -> None:
-    """Write `result.json`, and drop the weights if they are not to be kept."""
-    if job.state.finished and not (job.args.do_eval or job.args.do_predict):
+    """Write `result.json`."""
+    if is_repeated(job):
         return
     folder = Path(job.args.output_dir)
     result = RunResult(
@@ -70,13 +80,21 @@ def finish(job: Job, config: dict[str, Any], seconds: float) -> None:
         seed=job.args.seed,
         metrics=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
         config=config,
-        command=["python", "-m", "glue_runs.run", *to_flags(config)],
+        command=command(config),
         versions=installed_versions(),
         seconds=seconds,
     )
     write_result(folder, result)
-    if not job.output_args.keep_weights:
-        drop_weights(folder)
+
+
+def command(config: dict[str, Any]) -> list[str]:
+    """The command line that repeats a run."""
+    return ["python", "-m", "glue_runs.run", *to_flags(config)]
+
+
+def is_repeated(job: Job) -> bool:
+    """Whether the run was finished before and there was nothing more to do."""
+    return job.state.finished and not (job.args.do_eval or job.args.do_predict)
 
 
 def report(job: Job, prefix: str, metrics: dict[str, float], rows: int) -> None:
@@ -89,7 +107,7 @@ def report(job: Job, prefix: str, metrics: dict[str, float], rows: int) -> None:
 def train(job: Job) -> None:
     """Fine-tune, then save model, metrics and state."""
     result = job.trainer.train(resume_from_checkpoint=job.state.checkpoint)
-    job.trainer.save_model()
+    job.trainer.save_model(_internal_call=True)  # pushed once, with the results, at the end
     job.trainer.save_state()
     report(job, "train", result.metrics, len(job.inputs["train"]))
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "evaluate": ("logitmix_nlp.commands.evaluate", "one report on how right and how honest a classifier is"),
     "calibrate": ("logitmix_nlp.commands.calibrate", "fit a temperature and store it with the model"),
     "figures": ("logitmix_nlp.commands.figures", "the papers' figures from computation"),
+    "push": ("logitmix_nlp.commands.push", "push the folder of a finished run to the Hub"),
 }
 
 if __name__ == "__main__":

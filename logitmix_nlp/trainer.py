@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers.utils import logging
 
@@ -17,6 +16,7 @@ from logitmix_nlp.functional.mixing import MixPlan, sample_plan
 from logitmix_nlp.methods import LossWeights, step_weights, warmup_probability
 from logitmix_nlp.mixers import Mixture, check_mixer, make_mixture, pixel_std
 from logitmix_nlp.outputs import LOAD_A_CLASSIFIER, logits_of
+from logitmix_nlp.publishing import PublishingTrainer
 from logitmix_nlp.rng import step_generator
 from logitmix_nlp.site_mixer import SiteMixer
 from logitmix_nlp.site_probe import probe
@@ -30,7 +30,7 @@ __all__ = ["LogitMixTrainer", "LogitMixTrainingArguments"]
 logger = logging.get_logger(__name__)
 
 
-class LogitMixTrainer(Trainer):
+class LogitMixTrainer(PublishingTrainer):
     """Stock `Trainer` that fine-tunes classifiers with LogitMix: `L = w_mix L_mix + w_cls L_cls + w_sim L_sim`, Eq. 3.
 
     Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`. Differences to the stock class:
@@ -41,8 +41,8 @@ class LogitMixTrainer(Trainer):
     - Pairs and λ depend on the seed and the position in training only, so resuming and evaluating do not change them.
       Each process pairs its own rows and draws its own λ; all processes agree on whether a batch is mixed.
     - `eval_loss` is the clean loss without label smoothing, so that it compares across methods.
-    - A temperature stored in the model's configuration divides the logits of `evaluate` and `predict`, before metrics
-      and `eval_loss`; training removes it with a warning.
+    - A temperature in the model's configuration divides the logits of `evaluate` and `predict`; training removes it.
+    - Pushes to the Hub read copies, are repeated and never end the training, see [`PublishingTrainer`].
 
     Raises:
         TypeError: If `args` is not a [`LogitMixTrainingArguments`].

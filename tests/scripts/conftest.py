@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 import samples
+from hub_fixtures import point_to, pytest_collection_modifyitems, server
+
+__all__ = ["point_to", "pytest_collection_modifyitems", "server"]
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "run_glue.py"
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import glue_rows
 import samples
+import yaml
 from hub_server import hub
+from huggingface_hub import metadata_load
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,3 +47,10 @@ def test_model_and_data_come_from_the_hub_and_later_from_the_cache(tmp_path):
         assert (tmp_path / "online" / file).read_bytes() == (tmp_path / "offline" / file).read_bytes()
     results = json.loads((tmp_path / "offline" / "all_results.json").read_text())
     assert {"eval_f1", "eval_accuracy", "eval_combined_score", "eval_ece"} <= set(results)
+    card = metadata_load(tmp_path / "online" / "README.md")
+    assert (card["base_model"], card["datasets"]) == ("bert-base-uncased", ["nyu-mll/glue"])
+    place = card["model-index"][0]["results"][0]["dataset"]
+    assert place == {"name": "GLUE MRPC", "type": "nyu-mll/glue", "config": "mrpc", "split": "validation"}
+    (entry,) = yaml.safe_load((tmp_path / "online" / ".eval_results" / "logitmix-nyu-mll-glue.yaml").read_text())
+    assert entry["dataset"] == {"id": "nyu-mll/glue", "task_id": "mrpc"}
+    assert entry["value"] == results["eval_combined_score"]

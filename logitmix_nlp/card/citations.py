@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BibTeX of the papers that a model card cites; `PAPERS.md` holds the same papers for people."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["BIBTEX", "METHOD_PAPERS", "cited_papers"]
+
+BIBTEX: Mapping[str, str] = MappingProxyType(
+    {
+        "logitmix": """@inproceedings{bang2022logitmix,
+  title = {Logit Mixing Training for More Reliable and Accurate Prediction},
+  author = {Bang, Duhyeon and Baek, Kyungjune and Kim, Jiwoo and Jeon, Yunho and Kim, Jin-Hwa and Kim, Jiwon and
+    Lee, Jongwuk and Shim, Hyunjung},
+  booktitle = {Proceedings of the Thirty-First International Joint Conference on Artificial Intelligence},
+  pages = {2812--2819},
+  year = {2022},
+  doi = {10.24963/ijcai.2022/390}
+}""",
+        "mixup_transformer": """@inproceedings{sun2020mixup,
+  title = {Mixup-Transformer: Dynamic Data Augmentation for NLP Tasks},
+  author = {Sun, Lichao and Xia, Congying and Yin, Wenpeng and Liang, Tingting and Yu, Philip S. and He, Lifang},
+  booktitle = {Proceedings of the 28th International Conference on Computational Linguistics},
+  year = {2020},
+  eprint = {2010.02394},
+  archiveprefix = {arXiv}
+}""",
+        "mixup": """@inproceedings{zhang2018mixup,
+  title = {mixup: Beyond Empirical Risk Minimization},
+  author = {Zhang, Hongyi and Cisse, Moustapha and Dauphin, Yann N. and Lopez-Paz, David},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018},
+  eprint = {1710.09412},
+  archiveprefix = {arXiv}
+}""",
+        "manifold_mixup": """@inproceedings{verma2019manifold,
+  title = {Manifold Mixup: Better Representations by Interpolating Hidden States},
+  author = {Verma, Vikas and Lamb, Alex and Beckham, Christopher and Najafi, Amir and Mitliagkas, Ioannis and
+    Lopez-Paz, David and Bengio, Yoshua},
+  booktitle = {Proceedings of the 36th International Conference on Machine Learning},
+  year = {2019},
+  eprint = {1806.05236},
+  archiveprefix = {arXiv}
+}""",
+        "cutmix": """@inproceedings{yun2019cutmix,
+  title = {CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features},
+  author = {Yun, Sangdoo and Han, Dongyoon and Oh, Seong Joon and Chun, Sanghyuk and Choe, Junsuk and Yoo, Youngjoon},
+  booktitle = {Proceedings of the IEEE/CVF International Conference on Computer Vision},
+  year = {2019},
+  eprint = {1905.04899},
+  archiveprefix = {arXiv}
+}""",
+        "puzzlemix": """@inproceedings{kim2020puzzle,
+  title = {Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup},
+  author = {Kim, Jang-Hyun and Choo, Wonho and Song, Hyun Oh},
+  booktitle = {Proceedings of the 37th International Conference on Machine Learning},
+  year = {2020},
+  eprint = {2009.06962},
+  archiveprefix = {arXiv}
+}""",
+        "label_smoothing": """@inproceedings{szegedy2016rethinking,
+  title = {Rethinking the Inception Architecture for Computer Vision},
+  author = {Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jonathon and Wojna, Zbigniew},
+  booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2016},
+  eprint = {1512.00567},
+  archiveprefix = {arXiv}
+}""",
+        "confidence_penalty": """@misc{pereyra2017regularizing,
+  title = {Regularizing Neural Networks by Penalizing Confident Output Distributions},
+  author = {Pereyra, Gabriel and Tucker, George and Chorowski, Jan and Kaiser, {\\L}ukasz and Hinton, Geoffrey},
+  year = {2017},
+  eprint = {1701.06548},
+  archiveprefix = {arXiv}
+}""",
+        "calibration": """@inproceedings{thulasidasan2019mixup,
+  title = {On Mixup Training: Improved Calibration and Predictive Uncertainty for Deep Neural Networks},
+  author = {Thulasidasan, Sunil and Chennupati, Gopinath and Bilmes, Jeff and Bhattacharya, Tanmoy and
+    Michalak, Sarah},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+  eprint = {1905.11001},
+  archiveprefix = {arXiv}
+}""",
+        "temperature": """@inproceedings{guo2017calibration,
+  title = {On Calibration of Modern Neural Networks},
+  author = {Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.},
+  booktitle = {Proceedings of the 34th International Conference on Machine Learning},
+  year = {2017},
+  eprint = {1706.04599},
+  archiveprefix = {arXiv}
+}""",
+    }
+)
+# Method -> papers of its loss; the mixer's own paper is added to it.
+METHOD_PAPERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "vanilla": (),
+        "mixup": ("mixup_transformer",),
+        "logitmix": ("logitmix",),
+        "logitmix_m": ("logitmix",),
+        "logitmix_c": ("logitmix",),
+        "logitmix_p": ("logitmix",),
+        "manifold_mixup": ("manifold_mixup",),
+        "cutmix": ("cutmix",),
+        "puzzlemix": ("puzzlemix",),
+        "label_smoothing": (),
+        "confidence_penalty": (),
+    }
+)
+
+
+def cited_papers(
+    method: str,
+    mixer: str | None = None,
+    *,
+    smoothed: bool = False,
+    penalized: bool = False,
+    measured: bool = False,
+    rescaled: bool = False,
+) -> tuple[str, ...]:
+    """BibTeX entries of what a model was made and measured with, each once.
+
+    Args:
+        method (`str`): A name of [`MIX_METHODS`].
+        mixer (`str`, *optional*): How rows were mixed; `None` if they were not.
+        smoothed (`bool`): Whether labels were smoothed.
+        penalized (`bool`): Whether there was a confidence penalty.
+        measured (`bool`): Whether ECE and OE are reported.
+        rescaled (`bool`): Whether a temperature is stored.
+
+    Returns:
+        `tuple[str, ...]`: The entries.
+
+    Raises:
+        ValueError: If the method has no papers here: a new method is added to `METHOD_PAPERS` too.
+    """
+    if method not in METHOD_PAPERS:
+        raise ValueError(f"No citation for mix_method {method!r}: add its papers to METHOD_PAPERS.")
+    keys = [*METHOD_PAPERS[method]]
+    keys += ["label_smoothing"] * smoothed + ["confidence_penalty"] * penalized
+    keys += [mixer] if mixer is not None else []
+    keys += ["calibration"] * measured + ["temperature"] * rescaled
+    return tuple(BIBTEX[key] for key in dict.fromkeys(keys))

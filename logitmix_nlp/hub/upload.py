@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One push: a handful of files as one commit, with retries of every call on the way."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.utils import get_session
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, answer_of, cause_of, is_passing, with_retries
+from logitmix_nlp.hub.secrets import check_token, find_secret
+
+__all__ = ["Target", "find_or_create", "push_command", "push_files"]
+
+_TEXTS = (".json", ".md", ".yaml", ".svg", ".jinja")
+_DEFAULT_BRANCH = "main"
+
+
+@dataclass
+class Target:
+    """Where to push.
+
+    Args:
+        repo_id (`str`): Repository, `namespace/name`, or only `name` for the namespace of the login.
+        token (`str`, *optional*): Token; `None` takes that of the login or of `HF_TOKEN`.
+        private (`bool`, *optional*): Whether the repository is private. Only a new one is made so.
+        revision (`str`, *optional*): Branch; made if it is not there. Default: `main`.
+        found (`bool`): Whether the repository is known to exist and `repo_id` to be whole.
+    """
+
+    repo_id: str
+    token: str | None = None
+    private: bool | None = None
+    revision: str | None = None
+    found: bool = False
+
+    def __repr__(self) -> str:
+        return f"Target({self.repo_id!r}, revision={self.revision!r})"
+
+
+@contextmanager
+def _answers_within(seconds: float) -> Iterator[None]:
+    """Give requests that have no time limit one; huggingface_hub waits for a silent server forever."""
+    client = get_session()
+    before, client.timeout = client.timeout, seconds
+    try:
+        yield
+    finally:
+        client.timeout = before
+
+
+def find_or_create(target: Target, seconds: float) -> None:
+    """Make sure that the repository and its branch exist; `target.repo_id` then has its namespace. One try.
+
+    Args:
+        target (`Target`): Where to push; written to.
+        seconds (`float`): How long to wait for each answer.
+
+    Raises:
+        HubPushError: If the repository is to be private but exists and is public.
+        ValueError: If name or token cannot be right; nothing is sent then.
+        Exception: What `huggingface_hub` raises if the Hub cannot be reached or refuses.
+    """
+    with _answers_within(seconds):
+        _find_or_create(target)
+
+
+def _find_or_create(target: Target) -> None:
+    if target.found:
+        return
+    check_token(target.token)
+    api = HfApi(token=target.token)
+    repo_id = api.create_repo(target.repo_id, private=target.private, exist_ok=True).repo_id
+    if target.private and not api.repo_info(repo_id).private:
+        raise HubPushError(
+            f"{repo_id} exists and is public, but a private repository was asked for: make it private in its settings "
+            "on the Hub, or choose another name."
+        )
+    if target.revision not in (None, _DEFAULT_BRANCH) and not target.revision.startswith("refs/"):
+        api.create_branch(repo_id, branch=target.revision, exist_ok=True)
+    target.repo_id, target.found = repo_id, True
+
+
+def push_files(
+    target: Target,
+    files: Mapping[str, Path],
+    message: str,
+    policy: RetryPolicy,
+    *,
+    create_pr: bool = False,
+    on_failure: Callable[[BaseException], None] = lambda error: None,
+    sleep: Callable[[float], None] | None = None,
+) -> CommitInfo:
+    """Push files as one commit, which holds all of them or does not exist. Other files there stay as they are.
+
+    Repeating a push is safe: what is there already is not sent again, and nothing new makes no commit.
+
+    Args:
+        target (`Target`): Where to push; the repository is made if it is not there.
+        files (`Mapping[str, Path]`): Path in the repository to local file. Local files must not change meanwhile.
+        message (`str`): Commit message.
+        policy (`RetryPolicy`): How often and how long to try.
+        create_pr (`bool`): Open a pull request instead of committing. A broken connection is then not tried again, as
+            the request may have been opened.
+        on_failure (`Callable`): Told of every error that may pass.
+        sleep (`Callable`, *optional*): Waits so many seconds.
+
+    Returns:
+        `CommitInfo`: The commit, or the latest one if nothing was new.
+
+    Raises:
+        HubPushError: If it did not succeed; the message has the cause and no token.
+    """
+
+    def attempt() -> CommitInfo:
+        _refuse_secrets(files, target.token)
+        with _answers_within(policy.timeout):
+            _find_or_create(target)
+            api = HfApi(token=target.token)
+            operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
+            return api.create_commit(
+                target.repo_id,
+                [*operations, *_superseded(api, target, files)],
+                commit_message=message,
+                revision=target.revision,
+                create_pr=create_pr,
+            )
+
+    def passing(error: BaseException) -> bool:
+        return is_passing(error) and not (create_pr and answer_of(error) is None)
+
+    more = {} if sleep is None else {"sleep": sleep}
+    try:
+        return with_retries(attempt, policy, passing=passing, on_failure=on_failure, **more)
+    except Exception as error:
+        # The original error may quote a token, so it is not chained.
+        cause = cause_of(error, target.token)
+        raise HubPushError(f"Pushing {message!r} to {target.repo_id} failed: {cause}.", is_passing(error)) from None
+
+
+def _refuse_secrets(files: Mapping[str, Path], token: str | None) -> None:
+    for path, file in files.items():
+        if Path(path).suffix in _TEXTS and find_secret(file, token):
+            raise HubPushError(f"{path} holds an access token: remove it from the file, and revoke the token")
+
+
+def _superseded(api: HfApi, target: Target, files: Mapping[str, Path]) -> list[CommitOperationDelete]:
+    """Weights in one file that shards replace: `from_pretrained` would prefer the old ones."""
+    if SAFE_WEIGHTS_INDEX_NAME not in files:
+        return []
+    there = api.list_repo_files(target.repo_id, revision=target.revision)
+    return [CommitOperationDelete(SAFE_WEIGHTS_NAME)] if SAFE_WEIGHTS_NAME in there else []
+
+
+def push_command(folder: str | Path, repo_id: str, *, private: bool | None = None, revision: str | None = None) -> str:
+    """The command that pushes a folder later.
+
+    Args:
+        folder (`str` or `Path`): Folder of the finished run.
+        repo_id (`str`): Repository.
+        private (`bool`, *optional*): Whether it is private.
+        revision (`str`, *optional*): Branch.
+
+    Returns:
+        `str`: A command line for a shell.
+    """
+    words = ["python", "-m", "logitmix_nlp", "push", str(folder), "--repo_id", repo_id]
+    words += ["--private"] if private else []
+    words += ["--revision", revision] if revision else []
+    return shlex.join(words)

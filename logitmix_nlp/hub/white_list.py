@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a folder may be uploaded: a model and what describes it, and nothing else."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_SAFE_WEIGHTS_NAME,
+    CONFIG_NAME,
+    GENERATION_CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+)
+
+__all__ = [
+    "CARD_NAME", "PROCESSOR_FILES", "TRAINING_ARGUMENTS_NAME", "check_loads", "copy_files", "publishable_files",
+    "weight_files",
+]  # fmt: skip
+
+TRAINING_ARGUMENTS_NAME, CARD_NAME = "training_args.json", "README.md"
+# What tokenizers and processors of Transformers save, by the names in their classes.
+PROCESSOR_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
+    "sentencepiece.model", "tokenizer.model", "spm.model", "spm_char.model", "bpe.codes", "entity_vocab.json",
+    "normalizer.json", "emoji.json", "dict.txt", "word_shape.json", "word_pronunciation.json", "byte_maps.json",
+    "vocab-src.json", "vocab-tgt.json", "target_vocab.json", "source.spm", "target.spm", "prophetnet.tokenizer",
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+)  # fmt: skip
+_CONFIGS = (CONFIG_NAME, GENERATION_CONFIG_NAME, ADAPTER_CONFIG_NAME)
+_DESCRIPTIONS = (CARD_NAME, TRAINING_ARGUMENTS_NAME, "result.json")
+_PATTERNS = ("*_results.json", ".eval_results/*.yaml", "figures/*.png", "figures/*.svg")
+
+
+def weight_files(folder: str | Path) -> list[str]:
+    """Names of the weights of a model: one safetensors file, or an index and its shards, and those of an adapter.
+
+    Args:
+        folder (`str` or `Path`): Folder written by `save_pretrained`.
+
+    Returns:
+        `list[str]`: File names; empty if there are none. Shards that the index names are listed, there or not.
+
+    Raises:
+        ValueError: If the index cannot be read or names files outside the folder.
+    """
+    folder = Path(folder)
+    names = [name for name in (SAFE_WEIGHTS_NAME, ADAPTER_SAFE_WEIGHTS_NAME) if (folder / name).is_file()]
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if SAFE_WEIGHTS_NAME in names or not index.is_file():
+        return names
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is damaged ({error}): save the model again with save_pretrained.") from error
+    strange = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors")]
+    if strange:
+        raise ValueError(f"{index} names files that are no shards of this folder: {', '.join(strange)}.")
+    return [*names, SAFE_WEIGHTS_INDEX_NAME, *shards]
+
+
+def publishable_files(folder: str | Path) -> list[str]:
+    """Everything in a folder that may be uploaded, and nothing else.
+
+    These are the weights as safetensors, configurations, files of tokenizers and processors, the card `README.md`,
+    results (`*_results.json`, `result.json`, `.eval_results/*.yaml`), `figures/` and `training_args.json`. Never
+    pickles such as `training_args.bin`, optimizer states, logs, data or predictions.
+
+    Args:
+        folder (`str` or `Path`): Folder of a finished run, or one written by `save_pretrained`.
+
+    Returns:
+        `list[str]`: Paths relative to the folder, with `/`, sorted.
+
+    Raises:
+        ValueError: If the index of sharded weights is damaged.
+    """
+    folder = Path(folder)
+    single = (*_CONFIGS, *PROCESSOR_FILES, *_DESCRIPTIONS)
+    names = {*(name for name in single if (folder / name).is_file()), *weight_files(folder)}
+    for pattern in _PATTERNS:
+        names |= {path.relative_to(folder).as_posix() for path in folder.glob(pattern) if path.is_file()}
+    return sorted(names)
+
+
+def check_loads(folder: str | Path) -> None:
+    """Check that a folder holds a model, or an adapter, that can be loaded: a configuration and whole weights.
+
+    Args:
+        folder (`str` or `Path`): The folder.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If the configuration or weights are missing, of another format, or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder.")
+    configs = [folder / name for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME) if (folder / name).is_file()]
+    if not configs:
+        raise ValueError(f"{folder} has no {CONFIG_NAME}: give the folder that the model was saved to.")
+    for path in configs:
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): save the model again.") from error
+    weights = [name for name in weight_files(folder) if name.endswith(".safetensors")]
+    if not weights:
+        raise ValueError(
+            f"{folder} holds no weights in the safetensors format ({SAFE_WEIGHTS_NAME}): pickled and sharded states "
+            "of a training are not uploaded; load the model and save it with save_pretrained."
+        )
+    for name in weights:
+        try:
+            with safe_open(folder / name, framework="numpy") as file:
+                file.keys()
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{folder / name} is missing or damaged ({error}): save the model again.") from error
+
+
+def copy_files(folder: str | Path, names: Iterable[str], destination: str | Path) -> None:
+    """Copy files into a new folder, whole or not at all.
+
+    A copy, not links: `Trainer` overwrites files in place when a folder is saved to again, which links would follow.
+
+    Args:
+        folder (`str` or `Path`): Where the files lie.
+        names (`Iterable[str]`): Paths relative to it.
+        destination (`str` or `Path`): Folder to make; what it held is deleted.
+
+    Raises:
+        OSError: If it cannot be done, as when the disk is full; nothing of the copy is left then.
+    """
+    destination = Path(destination)
+    shutil.rmtree(destination, ignore_errors=True)
+    try:
+        for name in names:
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(folder) / name, destination / name)
+    except BaseException:
+        shutil.rmtree(destination, ignore_errors=True)
+        raise

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue alone: order, disk space, a Hub that fails, and the end."""
+
+from threading import Event
+
+import pytest
+
+from logitmix_nlp.hub.push_queue import PushQueue, Save
+from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, requested_wait, with_retries
+from logitmix_nlp.hub.upload import Target
+
+
+class Hub:
+    """Takes the names of saves, fails when told to, and waits at a gate."""
+
+    def __init__(self):
+        self.got, self.outcomes, self.gate = [], {}, Event()
+        self.gate.set()
+
+    def push(self, save, on_failure, sleep):
+        self.gate.wait(20)
+        outcome = self.outcomes.get(save.name)
+        if isinstance(outcome, Exception):
+            raise outcome
+        assert (save.folder / "weights").read_text() == save.name
+        self.got.append(save.name)
+        return save.name
+
+
+@pytest.fixture
+def hub():
+    return Hub()
+
+
+@pytest.fixture
+def save(tmp_path):
+    def make(number):
+        folder = tmp_path / "copies" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text(f"step {number}")
+        return Save(f"step {number}", folder, (("", "m"),), f"push-it {number}", Target("me/tiny"))
+
+    return make
+
+
+def test_saves_are_pushed_in_order_and_their_copies_deleted(hub, save, tmp_path):
+    queue, saves = PushQueue(hub.push), [save(number) for number in range(5)]
+    for item in saves:
+        queue.submit(item)
+    queue.wait()
+    assert hub.got == [f"step {number}" for number in range(5)]
+    assert [item.done.result(timeout=5) for item in saves] == hub.got
+    assert not (tmp_path / "copies").exists()
+    assert queue.messages() == []
+
+
+def test_a_slow_hub_makes_the_training_wait_and_loses_nothing(hub, save, tmp_path):
+    queue = PushQueue(hub.push, limit=2)
+    most = []
+    for number in range(6):
+        queue.submit(save(number))
+        most.append(len(list((tmp_path / "copies").iterdir())) if (tmp_path / "copies").exists() else 0)
+    queue.wait()
+    assert hub.got == [f"step {number}" for number in range(6)]
+    assert max(most) <= 3
+    assert queue.messages() == []
+
+
+def test_a_hub_that_stands_still_does_not_hold_the_training_for_ever(hub, save):
+    hub.gate.clear()
+    queue = PushQueue(hub.push, limit=2, patience=0.05)
+    saves = [save(number) for number in range(4)]
+    for item in saves:
+        queue.submit(item)
+    assert [message for message in queue.messages() if "push-it" in message] == [
+        f"The model of step {number} was not pushed: 2 saves were waiting for the Hub. To push it: push-it {number}"
+        for number in (1, 2)
+    ]
+    hub.gate.set()
+    queue.wait()
+    assert hub.got == ["step 0", "step 3"]
+    with pytest.raises(HubPushError, match="step 1 was not pushed"):
+        saves[1].done.result()
+
+
+def test_what_fails_in_passing_stays_first_and_is_tried_again(hub, save):
+    hub.outcomes["step 1"] = HubPushError("out of order.", passing=True)
+    queue = PushQueue(hub.push)
+    for number in range(2):
+        queue.submit(save(number))
+    while not (told := queue.messages()):
+        pass
+    assert told == ["out of order. It is tried again at the next save and at the end."]
+    hub.outcomes.clear()
+    queue.submit(save(2))
+    queue.wait()
+    assert hub.got == ["step 0", "step 1", "step 2"]
+
+
+def test_what_still_fails_at_the_end_is_given_up_with_the_command(hub, save, tmp_path):
+    hub.outcomes["step 0"] = HubPushError("out of order.", passing=True)
+    queue = PushQueue(hub.push)
+    queue.submit(save(0))
+    queue.submit(save(1))
+    queue.wait()
+    told = queue.messages()
+    assert told[-2:] == [
+        f"The model of step {number} was not pushed: the Hub still fails. To push it: push-it {number}"
+        for number in (0, 1)
+    ]
+    assert not (tmp_path / "copies").exists()
+
+
+@pytest.mark.parametrize("error", [HubPushError("403."), ValueError("a bug")])
+def test_what_fails_for_good_does_not_hold_the_others_up(hub, save, error):
+    hub.outcomes["step 0"] = error
+    queue, saves = PushQueue(hub.push), [save(0), save(1)]
+    for item in saves:
+        queue.submit(item)
+    queue.wait()
+    assert hub.got == ["step 1"]
+    assert queue.messages()[0].endswith("To push it: push-it 0")
+    assert isinstance(saves[0].done.exception(timeout=5), HubPushError)
+
+
+def test_stopping_gives_up_what_waits_and_lets_the_running_push_end(hub, save):
+    hub.gate.clear()
+    queue = PushQueue(hub.push)
+    for number in range(3):
+        queue.submit(save(number))
+    while not queue._busy:
+        pass
+    queue.stop(seconds=0.01)
+    assert len([message for message in queue.messages() if "was broken off" in message]) == 2
+    hub.gate.set()
+    queue._thread.join(10)
+    assert hub.got == ["step 0"]
+
+
+def test_waits_double_up_to_a_limit_with_jitter():
+    policy = RetryPolicy(first_wait=1.0, longest_wait=8.0)
+    for failures, longest in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (9, 8.0)):
+        waits = [policy.wait(failures) for _ in range(200)]
+        assert longest / 2 <= min(waits) < 0.6 * longest
+        assert 0.9 * longest < max(waits) <= longest
+    assert 30.5 <= policy.wait(1, asked=30.0) <= 31.0
+
+
+def test_what_an_answer_asks_to_wait():
+    assert requested_wait({"Retry-After": "7"}) == 7.0
+    assert requested_wait({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    assert requested_wait({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}) > 3000
+    assert requested_wait({"RateLimit": '"api";r=0;t=55'}) == 55.0
+    assert requested_wait({"Retry-After": "soon"}) is None
+    assert requested_wait({}) is None
+
+
+def test_attempts_are_counted():
+    calls, waits = [], []
+
+    def call():
+        calls.append(1)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        with_retries(call, RetryPolicy(attempts=3, first_wait=1.0), sleep=waits.append)
+    assert len(calls) == 3
+    assert 0.5 <= waits[0] <= 1.0 <= waits[1] <= 2.0
+    with pytest.raises(ConnectionResetError):
+        with_retries(call, RetryPolicy(attempts=3, first_wait=20.0, patience=5.0), sleep=waits.append)
+    assert len(calls) == 4

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens are nowhere: not in what is pushed, saved, logged, printed or raised, whatever happens."""
+
+import json
+import traceback
+
+import pytest
+import torch
+from hub_runs import POLICY, TOKEN, Keeper, saved_model, trainer
+from huggingface_hub import constants
+
+from logitmix_nlp.commands.push import main
+from logitmix_nlp.hub.retries import HubPushError, cause_of
+from logitmix_nlp.hub.secrets import find_secret, public_arguments, redact
+from logitmix_nlp.hub.upload import Target, push_files
+
+ECHO = json.dumps({"error": f"bad token {TOKEN}"}).encode()
+SCENARIOS = {
+    "all is well": [],
+    "the Hub repeats the token in a refusal": [("/commit/", {"status": 403, "body": ECHO})],
+    "in every refusal": [("POST", {"status": 403, "body": ECHO, "headers": {"X-Error-Message": f"not {TOKEN}"}})],
+    "while it is out of order": [("POST", {"status": 503, "body": ECHO, "headers": {"X-Error-Message": TOKEN}})],
+    "in the card's errors": [
+        ("validate", {"status": 400, "body": b'{"errors": [{"message": "%s"}]}' % TOKEN.encode()})
+    ],
+    "connections break": [("/commit/", {}), ("/preupload/", {})],
+}
+
+
+@pytest.mark.parametrize("login", ["argument", "environment"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_holds_the_token(server, tmp_path, monkeypatch, caplog, capfd, name, login):
+    if login == "environment":
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+    raised = []
+
+    def train():
+        run = trainer(tmp_path / "out", Keeper(), hub_token=TOKEN if login == "argument" else None)
+        run.train()
+        run.save_model()
+        try:
+            run.push_to_hub()
+        except HubPushError as error:
+            raised.append(error)
+        assert run.args.hub_token == (TOKEN if login == "argument" else None)
+        return run
+
+    for pattern, how in SCENARIOS[name]:
+        server.fail(pattern, **how)
+    with caplog.at_level("INFO"):
+        run = train()
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        status = main([str(tmp_path / "out"), "--repo_id", "me/tiny"], run.retry_policy)
+    assert (status, len(raised)) == ((0, 0) if not SCENARIOS[name] else (1, 1))
+    printed = capfd.readouterr()
+    said = [caplog.text, printed.out, printed.err, str(run.push_error)]
+    said += ["".join(traceback.format_exception(error)) for error in raised]
+    assert [text for text in said if TOKEN in text] == []
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 20
+    contents = [path.read_bytes() for path in files] + server.bodies
+    for repository in server.store.repositories.values():
+        contents += [data for commit in repository.commits for data in commit.files.values()]
+    assert not any(TOKEN.encode() in content for content in contents)
+
+
+def test_saved_arguments_are_whole_but_for_the_token(server, tmp_path):
+    run = trainer(tmp_path / "out")
+    run.save_model(str(tmp_path / "elsewhere"), _internal_call=True)
+    saved = torch.load(tmp_path / "elsewhere" / "training_args.bin", weights_only=False)
+    assert saved.hub_token is None
+    assert run.args.hub_token == TOKEN
+    assert {**saved.to_dict(), "hub_token": None} == {**run.args.to_dict(), "hub_token": None}
+    public = json.loads((tmp_path / "elsewhere" / "training_args.json").read_text())
+    assert public == public_arguments(run.args)
+    assert public["learning_rate"] == run.args.learning_rate
+    assert public["mix_method"] == "vanilla"
+    assert public["output_dir"] == "out"
+    assert "average_tokens_across_devices" in public
+    assert "hub_token" not in public
+
+
+def test_a_token_in_a_file_stops_the_push(server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    folder = saved_model(tmp_path / "model")
+    (folder / "README.md").write_text(f"---\nlicense: mit\n---\nUse `token='{TOKEN}'`.\n")
+    assert main([str(folder), "--repo_id", "me/tiny"]) == 1
+    told = capsys.readouterr().err
+    assert "README.md holds an access token" in told
+    assert TOKEN not in told
+    assert server.requests == []
+
+
+def test_a_traceback_does_not_show_what_the_hub_said(server, tmp_path):
+    server.fail("/commit/", status=403, body=ECHO)
+    folder = saved_model(tmp_path / "model")
+    with pytest.raises(HubPushError) as raised:
+        push_files(Target("me/tiny", TOKEN), {"README.md": folder / "README.md"}, "Upload", POLICY)
+    assert TOKEN not in "".join(traceback.format_exception(raised.value))
+    assert "bad token <token>" in str(raised.value)
+
+
+def test_redaction():
+    assert redact(f"a {TOKEN}, b") == "a <token>, b"
+    assert redact("my secret word", "secret") == "my <token> word"
+    assert redact("hf_hub_download and hf_xxx stay") == "hf_hub_download and hf_xxx stay"
+    assert redact(ValueError(f"Illegal header value b'Bearer {TOKEN}\\n'")) == (
+        "Illegal header value b'Bearer <token>\\n'"
+    )
+    error = RuntimeError("outer")
+    error.__cause__ = ValueError(TOKEN)
+    assert cause_of(error) == "outer (ValueError: <token>)"
+
+
+def test_a_token_of_the_login_is_known(monkeypatch, tmp_path):
+    path = tmp_path / "token"
+    path.write_text("unusual-token")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(path))
+    assert redact("it is unusual-token") == "it is <token>"
+    (tmp_path / "card.md").write_text("unusual-token")
+    assert find_secret(tmp_path / "card.md")
