@@ -21,7 +21,7 @@ from glue_runs.results import RunResult, installed_versions, write_result
 from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
 
-__all__ = ["main", "run"]
+__all__ = ["finish", "main", "refuse", "report", "run", "save_predictions", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,20 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
     try:
         job = prepare(parse_arguments(argv), callbacks)
     except (ValueError, OSError) as error:
-        logger.debug("Where the error came from:", exc_info=True)
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return refuse(error)
     run(job)
     if job.args.do_train and job.trainer.is_world_process_zero():
-        finish(job, without_secrets(given_flags(ARGUMENTS, argv)), time.perf_counter() - start)
+        config = without_secrets(given_flags(ARGUMENTS, argv))
+        program, task = ("-m", "glue_runs.run"), job.data_args.task_name or "own"
+        finish(job, config, time.perf_counter() - start, task=task, program=program)
     return 0
+
+
+def refuse(error: Exception) -> int:
+    """Say what is wrong with what the user gave in one line on stderr; returns the exit code 2."""
+    logger.debug("Where the error came from:", exc_info=True)
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
 
 
 def run(job: Job) -> None:
@@ -59,18 +66,26 @@ def run(job: Job) -> None:
         predict(job)
 
 
-def finish(job: Job, config: dict[str, Any], seconds: float) -> None:
-    """Write `result.json`, and drop the weights if they are not to be kept."""
+def finish(job: Job, config: dict[str, Any], seconds: float, *, task: str, program: Sequence[str]) -> None:
+    """Write `result.json`, and drop the weights if they are not to be kept.
+
+    Args:
+        job (`Job`): What was done.
+        config (`dict[str, Any]`): The flags that were given, without tokens.
+        seconds (`float`): How long it took.
+        task (`str`): Name of the task or data in the result.
+        program (`Sequence[str]`): What comes between `python` and the flags in the command that repeats the run.
+    """
     if job.state.finished and not (job.args.do_eval or job.args.do_predict):
         return
     folder = Path(job.args.output_dir)
     result = RunResult(
-        task=job.data_args.task_name or "own",
+        task=task,
         method=job.output_args.report_as or job.args.mix_method,
         seed=job.args.seed,
         metrics=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
         config=config,
-        command=["python", "-m", "glue_runs.run", *to_flags(config)],
+        command=["python", *program, *to_flags(config)],
         versions=installed_versions(),
         seconds=seconds,
     )
