@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of calibration and training, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
+"""Pictures of calibration, training and mixing, in one style; need matplotlib (`pip install logitmix-nlp[plots]`)."""
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from logitmix_nlp.functional.calibration import ConfidenceBins
 
-__all__ = ["Curve", "CurvePanel", "learning_curves", "reliability_diagrams"]
+__all__ = ["Curve", "CurvePanel", "image_grid", "learning_curves", "reliability_diagrams"]
 
 # Okabe and Ito's palette: told apart by readers of any colour vision, and in print.
 ACCURACY, GAP, ROWS = "#0072B2", "#D55E00", "#999999"
@@ -154,6 +154,41 @@ def learning_curves(
             axis.grid(color="#dddddd", linewidth=0.6)
         shown = [name for name in names if name in handles]
         _legend(figure, [handles[name] for name in shown], shown)
+
+
+def image_grid(
+    rows: Mapping[str, tuple[np.ndarray, Sequence[str]]],
+    target: str | Path | IO,
+    title: str = "",
+    *,
+    file_format: str | None = None,
+) -> None:
+    """Draw rows of images, the name of each row on the left and a caption under each image.
+
+    Args:
+        rows (`Mapping[str, tuple[np.ndarray, Sequence[str]]]`): Name of each row, its images of shape `(N, H, W, 3)`
+            or `(N, H, W)` with values in `[0, 1]`, and their captions.
+        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole picture.
+        file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If there is no image, rows differ in length, or an image has no caption.
+    """
+    counts = {len(images) for images, _ in rows.values()} | {len(captions) for _, captions in rows.values()}
+    if len(counts) != 1 or counts == {0}:
+        raise ValueError(f"Every row needs as many images and captions as the others, found {sorted(counts)}.")
+    (columns,) = counts
+    with _picture(target, file_format, (1.15 * columns + 1.5, 1.4 * len(rows) + 0.5), title) as figure:
+        axes = figure.subplots(len(rows), columns, squeeze=False)
+        for line, (name, (images, captions)) in zip(axes, rows.items(), strict=True):
+            line[0].set_ylabel(_wrapped(name, 16), rotation=0, ha="right", va="center", fontsize=9)
+            for axis, image, caption in zip(line, images, captions, strict=True):
+                axis.imshow(image.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                axis.set(xticks=[], yticks=[])
+                axis.set_xlabel(caption, fontsize=8)
+                axis.spines[:].set_visible(False)
 
 
 @contextlib.contextmanager
