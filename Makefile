@@ -4,13 +4,16 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow quality style clean
+.PHONY: help demo demo-images test test-slow quality style clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: .venv/.demo  ## fine-tune MiniLM on BBC News headlines three ways and compare (5 minutes on 2 cores)
 	$(BIN)/python scripts/demo.py --output_dir runs/demo
+
+demo-images: .venv/.demo-images  ## train a small ResNet on digits eight ways, with and without mixing, and compare
+	$(BIN)/python scripts/demo_images.py --output_dir runs/demo-images
 
 test: .venv/.test  ## run the default test suite (no network, CPU)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto

@@ -15,6 +15,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    Trainer,
     TrainerCallback,
     TrainerState,
     set_seed,
@@ -31,7 +32,10 @@ from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.record import RunState, check_results, find_run, run_record, write_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 
-__all__ = ["ARGUMENTS", "Job", "parse_arguments", "prepare"]
+__all__ = [
+    "ARGUMENTS", "Job", "check_stages", "find_state", "parse_arguments", "prepare", "restore_history",
+    "set_up_logging",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +87,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     set_seed(args.seed)
     splits = needed_splits(data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
     with args.main_process_first(desc="loading data"):
-        state = find_state(model_args, data_args, args) if args.do_train else RunState()
+        state = find_state(args, run_record(model_args, data_args, args)) if args.do_train else RunState()
         data, description = load_data(data_args, splits, cache_dir=model_args.cache_dir, token=model_args.token)
     splits = [name for name in splits if name in data]
     given_model = model_args
@@ -107,10 +111,15 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         callbacks=list(callbacks),
     )
     trainer.card_options = card_options(given_model, data_args, description, rows)
-    history = Path(args.output_dir) / TRAINER_STATE_NAME
-    if state.finished and history.is_file():
-        trainer.state = TrainerState.load_from_json(str(history))  # the card tells how its model was trained
+    restore_history(trainer, state)
     return Job(args, data_args, output_args, description, rows, inputs, trainer, state)
+
+
+def restore_history(trainer: Trainer, state: RunState) -> None:
+    """Give the trainer of a run that was finished before the history of that, which the model card tells."""
+    history = Path(trainer.args.output_dir) / TRAINER_STATE_NAME
+    if state.finished and history.is_file():
+        trainer.state = TrainerState.load_from_json(str(history))
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[Any, ...]:
@@ -120,12 +129,16 @@ def parse_arguments(argv: Sequence[str]) -> tuple[Any, ...]:
         ValueError: If a flag is unknown, or its value not allowed.
     """
     parsed = parse_flags(ARGUMENTS, argv, usage=USAGE)
-    args = parsed[-1]
+    check_stages(parsed[-1])
+    return parsed
+
+
+def check_stages(args: LogitMixTrainingArguments) -> None:
+    """Refuse a command that says not what to do, or not where the results go."""
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("nothing to do; give at least one of --do_train, --do_eval, --do_predict.")
     if args.output_dir == "trainer_output":  # what the base class makes of no --output_dir at all
         raise ValueError("--output_dir is missing; give the folder that the results go to.")
-    return parsed
 
 
 def set_up_logging(args: LogitMixTrainingArguments) -> None:
@@ -134,14 +147,14 @@ def set_up_logging(args: LogitMixTrainingArguments) -> None:
     if args.should_log:
         transformers.utils.logging.set_verbosity_info()
     level = args.get_process_log_level()
-    logging.getLogger("glue_runs").setLevel(level)
+    for name in ("glue_runs", "logitmix_nlp"):
+        logging.getLogger(name).setLevel(level)
     datasets.utils.logging.set_verbosity(level)
     transformers.utils.logging.set_verbosity(level)
 
 
-def find_state(model_args: ModelArguments, data_args: DataArguments, args: LogitMixTrainingArguments) -> RunState:
+def find_state(args: LogitMixTrainingArguments, record: dict[str, Any]) -> RunState:
     """Find out where the run of the output folder stands, and leave its record there if it starts now."""
-    record = run_record(model_args, data_args, args)
     state = find_run(args.output_dir, record, args.resume_from_checkpoint)
     if state.finished:
         check_results(args.output_dir)

@@ -3,7 +3,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ _DATA = (
 _TRAINING = (
     "mix_method", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "sim_norm", "mix_prob",
     "lam_per_sample", "mix_warmup", "mixer", "mix_pairing", "puzzle_options", "penalty_weight",
+    "mix_schedule", "mix_lam", "label_lam", "lamix_beta", "lamix_detach_features",
     "label_smoothing_factor", "seed", "data_seed", "learning_rate", "weight_decay",
     "optim", "lr_scheduler_type", "warmup_steps", "max_grad_norm", "per_device_train_batch_size",
     "gradient_accumulation_steps", "num_train_epochs", "max_steps", "bf16", "fp16", "train_sampling_strategy",
@@ -51,9 +52,26 @@ class RunState(NamedTuple):
     weights_dropped: bool = False
 
 
-def run_record(model_args: Any, data_args: Any, args: Any) -> dict[str, Any]:
-    """Everything that decides what is learnt, as JSON values; no secrets."""
-    sources = ((model_args, _MODEL), (data_args, _DATA), (args, _TRAINING))
+def run_record(
+    model_args: Any,
+    data_args: Any,
+    args: Any,
+    *,
+    model_fields: Sequence[str] = _MODEL,
+    data_fields: Sequence[str] = _DATA,
+    more_fields: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Everything that decides what is learnt, as JSON values; no secrets.
+
+    Args:
+        model_args (`Any`): Dataclass of the model's arguments.
+        data_args (`Any`): Dataclass of the data's arguments.
+        args (`LogitMixTrainingArguments`): How to train.
+        model_fields (`Sequence[str]`): Fields of `model_args` that count.
+        data_fields (`Sequence[str]`): Fields of `data_args` that count.
+        more_fields (`Sequence[str]`): Fields that `args` has beyond those of [`LogitMixTrainingArguments`].
+    """
+    sources = ((model_args, model_fields), (data_args, data_fields), (args, (*_TRAINING, *more_fields)))
     record = {name: getattr(source, name) for source, names in sources for name in names}
     return json.loads(json.dumps(record, default=str))
 

@@ -22,7 +22,7 @@ from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
 from logitmix_nlp.publishing import push_or_explain
 
-__all__ = ["main", "run"]
+__all__ = ["finish", "main", "refuse", "report", "run", "save_predictions", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,21 +42,17 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
     try:
         job = prepare(parse_arguments(argv), callbacks)
     except (ValueError, OSError) as error:
-        logger.debug("Where the error came from:", exc_info=True)
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    config = without_secrets(given_flags(ARGUMENTS, argv))
-    job.trainer.card_options.command = command(config)
+        return refuse(error)
     run(job)
-    if job.args.do_train and job.trainer.is_world_process_zero():
-        finish(job, config, time.perf_counter() - start)
-    if job.args.push_to_hub and not push_or_explain(job.trainer):
-        return 1
-    if job.args.do_train and job.output_args.keep_weights and not job.args.push_to_hub and not is_repeated(job):
-        job.trainer.create_model_card()
-    if job.args.do_train and job.trainer.is_world_process_zero() and not job.output_args.keep_weights:
-        drop_weights(Path(job.args.output_dir))
-    return 0
+    config, task = without_secrets(given_flags(ARGUMENTS, argv)), job.data_args.task_name or "own"
+    return finish(job, config, time.perf_counter() - start, task=task, program=("-m", "glue_runs.run"))
+
+
+def refuse(error: Exception) -> int:
+    """Say what is wrong with what the user gave in one line on stderr; returns the exit code 2."""
+    logger.debug("Where the error came from:", exc_info=True)
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
 
 
 def run(job: Job) -> None:
@@ -69,32 +65,43 @@ def run(job: Job) -> None:
         predict(job)
 
 
-def finish(job: Job, config: dict[str, Any], seconds: float) -> None:
-    """Write `result.json`."""
-    if is_repeated(job):
-        return
-    folder = Path(job.args.output_dir)
-    result = RunResult(
-        task=job.data_args.task_name or "own",
-        method=job.output_args.report_as or job.args.mix_method,
-        seed=job.args.seed,
-        metrics=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
-        config=config,
-        command=command(config),
-        versions=installed_versions(),
-        seconds=seconds,
-    )
-    write_result(folder, result)
+def finish(job: Job, config: dict[str, Any], seconds: float, *, task: str, program: Sequence[str]) -> int:
+    """Write `result.json` and the model card, push, and drop the weights if they are not to be kept; on all processes.
 
+    Args:
+        job (`Job`): What was done.
+        config (`dict[str, Any]`): The flags that were given, without tokens.
+        seconds (`float`): How long it took.
+        task (`str`): Name of the task or data in the result.
+        program (`Sequence[str]`): What comes between `python` and the flags in the command that repeats the run.
 
-def command(config: dict[str, Any]) -> list[str]:
-    """The command line that repeats a run."""
-    return ["python", "-m", "glue_runs.run", *to_flags(config)]
-
-
-def is_repeated(job: Job) -> bool:
-    """Whether the run was finished before and there was nothing more to do."""
-    return job.state.finished and not (job.args.do_eval or job.args.do_predict)
+    Returns:
+        `int`: Exit status: 0, or 1 if the push failed, in which case the weights stay.
+    """
+    folder, trained, keep = Path(job.args.output_dir), job.args.do_train, job.output_args.keep_weights
+    is_new = trained and not (job.state.finished and not (job.args.do_eval or job.args.do_predict))
+    command, first = ["python", *program, *to_flags(config)], job.trainer.is_world_process_zero()
+    job.trainer.card_options.command = command
+    if is_new and first:
+        result = RunResult(
+            task=task,
+            method=job.output_args.report_as or job.args.mix_method,
+            seed=job.args.seed,
+            metrics=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
+            config=config,
+            command=command,
+            versions=installed_versions(),
+            seconds=seconds,
+        )
+        write_result(folder, result)
+    if job.args.push_to_hub:
+        if not push_or_explain(job.trainer):
+            return 1
+    elif is_new and keep:
+        job.trainer.create_model_card()
+    if trained and first and not keep:
+        drop_weights(folder)
+    return 0
 
 
 def report(job: Job, prefix: str, metrics: dict[str, float], rows: int) -> None:

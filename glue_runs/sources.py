@@ -3,7 +3,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from logitmix_nlp.data_sources.downloads import download
 from logitmix_nlp.data_sources.files import SAVED_NAME, read_data_file, read_saved
 from logitmix_nlp.data_sources.lines import require_file
 
-__all__ = ["HUB_NAME", "load_glue"]
+__all__ = ["HUB_NAME", "load_glue", "parquet_parts"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,25 +103,44 @@ def _existing(found: Sequence[str], names: Sequence[str], required: bool, origin
 
 
 def _read_parts(task: GlueTask, names: Sequence[str], required: bool, folder: Path) -> dict[str, Dataset]:
-    """Splits from parquet files `SPLIT-00000-of-00001.parquet`, none of which may be missing."""
+    """Splits from parquet files."""
+    found = parquet_parts(folder, lambda parts: _existing(parts, names, required, str(folder)))
+    rows = {}
+    for name, paths in found.items():
+        pieces = [conform(read_data_file(path), task, name, str(path)) for path in paths]
+        rows[name] = concatenate_datasets(pieces)
+        check_ids(rows[name], f"{folder}, split {name!r}")
+    return rows
+
+
+def parquet_parts(folder: Path, choose: Callable[[tuple[str, ...]], Sequence[str]] = tuple) -> dict[str, list[Path]]:
+    """Parquet files `SPLIT-00000-of-00001.parquet` of a folder by split, in order.
+
+    Args:
+        folder (`Path`): Where they lie; other files are passed over.
+        choose (`Callable`): Says which of the splits found are wanted; all if not given.
+
+    Returns:
+        `dict[str, list[Path]]`: Files of each wanted split.
+
+    Raises:
+        ValueError: If one of them is missing.
+    """
     parts: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.parquet")):
         if match := _PART.fullmatch(path.name):
             parts.setdefault(match[1], []).append(path)
-    rows = {}
-    for name in _existing(tuple(parts), names, required, str(folder)):
-        total = int(_PART.fullmatch(parts[name][0].name)[3])
+    wanted = {name: parts[name] for name in choose(tuple(parts))}
+    for name, paths in wanted.items():
+        total = int(_PART.fullmatch(paths[0].name)[3])
         expected = [f"{name}-{number:05d}-of-{total:05d}.parquet" for number in range(total)]
-        missing = sorted(set(expected) - {path.name for path in parts[name]})
-        if missing or len(parts[name]) != total:
-            found = ", ".join(path.name for path in parts[name])
+        missing = sorted(set(expected) - {path.name for path in paths})
+        if missing or len(paths) != total:
+            found = ", ".join(path.name for path in paths)
             raise ValueError(
                 f"{folder}: split {name!r} is not complete: found {found}, expected {', '.join(expected)}."
             )
-        pieces = [conform(read_data_file(path), task, name, str(path)) for path in parts[name]]
-        rows[name] = concatenate_datasets(pieces)
-        check_ids(rows[name], f"{folder}, split {name!r}")
-    return rows
+    return wanted
 
 
 def _read_official(task: GlueTask, names: Sequence[str], required: bool, folder: Path) -> dict[str, Dataset]:

@@ -19,9 +19,10 @@ class GuidedPass:
     [`enter`] runs the clean rows, takes the gradient of their loss by the pixels alone, so that no parameter gets a
     gradient and no reducer of a distributed wrapper is touched, and hands the mixed rows on to the pass under way;
     [`leave`] puts the clean logits before the mixed ones. The clean pass is the one whose logits the loss uses, so the
-    gradient costs no forward pass more. Batch normalisation sees clean and mixed rows apart, and updates its running
-    statistics with the one and then with the other. If no clean logits are wanted, the clean pass is made in
-    evaluation mode and leaves no trace in those statistics. Both are as in the code of PuzzleMix's authors.
+    gradient costs no forward pass more; where the gradient is taken near the images instead (`start` of the mixture),
+    the clean logits are those of that place. Batch normalisation sees clean and mixed rows apart, and updates its
+    running statistics with the one and then with the other. If no clean logits are wanted, the clean pass is made in
+    evaluation mode and leaves no trace in those statistics. All this is as in the code of PuzzleMix's authors.
 
     Args:
         mixture (`Mixture`): With a guide.
@@ -41,20 +42,22 @@ class GuidedPass:
         if self._entered:
             return kwargs
         self._entered = True
-        images = kwargs[self._main_input].detach().requires_grad_()
+        images = kwargs[self._main_input].detach()
+        start = images if self._mixture.start is None else self._mixture.start(images)
+        start = start.detach().requires_grad_()
         modes = {part: part.training for part in module.modules()}
         try:
             if not self._keep_clean:
                 module.eval()
             with torch.enable_grad():
-                logits = logits_of(module(**{**kwargs, self._main_input: images}), module)
+                logits = logits_of(module(**{**kwargs, self._main_input: start}), module)
                 loss = self._mixture.guide(logits)
-            (gradient,) = torch.autograd.grad(loss, images, retain_graph=self._keep_clean)
+            (gradient,) = torch.autograd.grad(loss, start, retain_graph=self._keep_clean)
         finally:
             for part, mode in modes.items():
                 part.training = mode
         with torch.no_grad():
-            mixed, self.plan = self._mixture.blend(images.detach(), self._mixture.plan, gradient)
+            mixed, self.plan = self._mixture.blend(images, self._mixture.plan, gradient)
         self._clean = logits if self._keep_clean else None
         return {**kwargs, self._main_input: mixed}
 

@@ -3,7 +3,18 @@
 
 from dataclasses import asdict, dataclass, replace
 
-__all__ = ["MIX_METHODS", "LossWeights", "MixMethod", "get_method", "step_weights", "warmup_probability"]
+__all__ = [
+    "MIX_METHODS",
+    "SCHEDULES",
+    "LossWeights",
+    "MixMethod",
+    "get_method",
+    "mixing_probability",
+    "step_weights",
+    "warmup_probability",
+]
+
+SCHEDULES = ("random", "alternate")
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,11 @@ class MixMethod:
         mix_site (`str`): Where in the model rows are mixed.
         penalty_weight (`float`): Weight β of the confidence penalty.
         label_smoothing_factor (`float`): ε of label smoothing.
+        lam_per_sample (`bool`): Whether each row has a λ of its own.
+        mix_lam (`str`): What rows are mixed by, see [`functional.lamix_shares`].
+        label_lam (`str`): What labels are mixed by, see [`functional.lamix_shares`].
+        mix_schedule (`str`): Which steps mix, see [`mixing_probability`].
+        lamix_beta (`float`): Share β of the labels in the targets, see [`functional.lamix_parts`].
     """
 
     mix_weight: float
@@ -60,6 +76,11 @@ class MixMethod:
     mix_site: str = "input|layer:-1"
     penalty_weight: float = 0.0
     label_smoothing_factor: float = 0.0
+    lam_per_sample: bool = False
+    mix_lam: str = "drawn"
+    label_lam: str = "mixed"
+    mix_schedule: str = "random"
+    lamix_beta: float = 1.0
 
     @property
     def mixes(self) -> bool:
@@ -75,8 +96,10 @@ SMOOTHING = "Szegedy et al., Rethinking the Inception Architecture for Computer 
 PENALTY = (
     "Pereyra et al., Regularizing Neural Networks by Penalizing Confident Output Distributions, 2017, arXiv:1701.06548"
 )
+LAMIX = "Anonymous, Bypassing the Random Input Mixing in Mixup (LaMix), under double-blind review"
 CUT = {"mixer": "cutmix", "mix_alpha": 1.0, "mix_site": "input"}
 PUZZLE = {"mixer": "puzzlemix", "mix_alpha": 1.0, "mix_site": "input"}
+APART = {"lam_per_sample": True, "mix_lam": "half", "label_lam": "drawn", "mix_schedule": "alternate"}
 MIX_METHODS = {
     "vanilla": MixMethod(0.0, 1.0, 0.0, paper="plain fine-tuning, the baseline of every table"),
     "mixup": MixMethod(1.0, 0.0, 0.0, paper="Sun et al., Mixup-Transformer, COLING 2020, arXiv:2010.02394"),
@@ -89,6 +112,8 @@ MIX_METHODS = {
     ),
     "cutmix": MixMethod(1.0, 0.0, 0.0, paper=CUTMIX, **CUT),
     "puzzlemix": MixMethod(1.0, 0.0, 0.0, paper=PUZZLEMIX, **PUZZLE),
+    "lamix": MixMethod(1.0, 0.0, 0.0, paper=LAMIX, mix_alpha=1.0, lamix_beta=0.5, **APART),
+    "lamix_p": MixMethod(1.0, 0.0, 0.0, paper=LAMIX, **PUZZLE, **APART),
     "label_smoothing": MixMethod(0.0, 1.0, 0.0, paper=SMOOTHING, label_smoothing_factor=0.1),
     "confidence_penalty": MixMethod(0.0, 1.0, 0.0, paper=PENALTY, penalty_weight=0.1),
 }
@@ -128,6 +153,26 @@ def warmup_probability(kind: str, progress: float) -> float:
     raise ValueError(f"Unknown mix_warmup {kind!r}. Available: none, step, grad.")
 
 
+def mixing_probability(schedule: str, mix_prob: float, step: int) -> float:
+    """Probability that a batch of this optimizer step is mixed.
+
+    Args:
+        schedule (`str`): `"random"`: always `mix_prob`. `"alternate"`: clean and mixed steps take turns, clean first
+            (LaMix, Sec. 2.4); 0 or 1.
+        mix_prob (`float`): Probability that a batch is mixed, in `[0, 1]`.
+        step (`int`): Optimizer steps done so far, at least 0.
+
+    Returns:
+        `float`: In `[0, 1]`.
+
+    Raises:
+        ValueError: If `schedule` is unknown.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"mix_schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+    return mix_prob if schedule == "random" else float(step % 2)
+
+
 def step_weights(
     weights: LossWeights, *, mix_prob: float, warmup: float, mix_draw: float, warmup_draw: float
 ) -> LossWeights:
@@ -138,7 +183,7 @@ def step_weights(
 
     Args:
         weights (`LossWeights`): Weights of the method.
-        mix_prob (`float`): Probability that a batch is mixed, in `[0, 1]`.
+        mix_prob (`float`): Probability that the batch is mixed, see [`mixing_probability`].
         warmup (`float`): Output of [`warmup_probability`].
         mix_draw (`float`): Uniform draw in `[0, 1)` that decides on mixing.
         warmup_draw (`float`): Uniform draw in `[0, 1)` that decides on the full loss.

@@ -10,7 +10,16 @@ from torch import nn
 
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.mixing import MixPlan, mix
-from logitmix_nlp.functional.puzzlemix import puzzlemix, saliency, sample_grid
+from logitmix_nlp.functional.puzzlemix import (
+    adversarial_noise,
+    perturb,
+    puzzlemix,
+    saliency,
+    sample_adversarial,
+    sample_grid,
+    start_noise,
+)
+from logitmix_nlp.functional.puzzlemix.adversarial import check_adv_eps, check_adv_prob
 from logitmix_nlp.sites import main_input
 
 __all__ = [
@@ -19,16 +28,24 @@ __all__ = [
     "Blend",
     "Guide",
     "Mixture",
+    "Start",
+    "check_adversarial",
     "check_mixer",
     "make_mixture",
     "mix_rows",
-    "pixel_std",
+    "pixel_scale",
 ]
 
 MIXERS = ("mixup", "cutmix", "puzzlemix")
-PUZZLE_OPTIONS = ("grid", "n_labels", "beta", "gamma", "eta", "neigh_size", "t_eps", "t_size", "quality")
+ADVERSARIAL_OPTIONS = ("adv_prob", "adv_eps")
+PUZZLE_OPTIONS = (
+    "grid", "n_labels", "beta", "gamma", "eta", "neigh_size", "t_eps", "t_size", "quality", *ADVERSARIAL_OPTIONS,
+)  # fmt: skip
+ADV_EPS = 10.0  # in units of 1/255, as the authors
+PIXEL_SLACK = 0.01  # how far beyond [0, 1] pixels may lie, for images resized or rounded
 Blend = Callable[[torch.Tensor, MixPlan, torch.Tensor | None], tuple[torch.Tensor, MixPlan]]
 Guide = Callable[[torch.Tensor], torch.Tensor]
+Start = Callable[[torch.Tensor], torch.Tensor]
 
 
 def mix_rows(x: torch.Tensor, plan: MixPlan, gradient: torch.Tensor | None = None) -> tuple[torch.Tensor, MixPlan]:
@@ -44,11 +61,13 @@ class Mixture(NamedTuple):
         blend (`Blend`): Takes rows, the plan and the gradient of `guide` by the rows; returns the mixed rows and the
             plan with the true share of each row, which every term of the loss must use.
         guide (`Guide`, *optional*): Clean loss as a function of the clean logits, if `blend` needs its gradient.
+        start (`Start`, *optional*): Where that gradient is taken, as a function of the rows; at the rows if not given.
     """
 
     plan: MixPlan
     blend: Blend = mix_rows
     guide: Guide | None = None
+    start: Start | None = None
 
 
 def make_mixture(
@@ -59,7 +78,7 @@ def make_mixture(
     *,
     per_sample: bool,
     puzzle_options: dict[str, Any],
-    std: list[float] | None,
+    pixels: tuple[list[float], list[float]] | None,
 ) -> Mixture:
     """Draw what a mixer needs besides the plan.
 
@@ -70,8 +89,9 @@ def make_mixture(
         clean_loss (`Guide`): Loss of clean logits, summed over the rows.
         per_sample (`bool`): Whether each row has a λ of its own, and so a box of its own.
         puzzle_options (`dict[str, Any]`): Arguments of [`functional.puzzlemix`] out of `PUZZLE_OPTIONS`; a grid that
-            is not given is drawn for each batch.
-        std (`list[float]`, *optional*): What pixels in `[0, 1]` were divided by, see [`pixel_std`].
+            is not given is drawn for each batch. `adv_prob` above 0 switches on the adversarial option, with steps of
+            `adv_eps / 255` (10 if not given).
+        pixels (pair of `list[float]`, *optional*): How pixels were normalised, see [`pixel_scale`].
 
     Returns:
         `Mixture`: For one batch.
@@ -79,8 +99,21 @@ def make_mixture(
     if name == "cutmix":
         return Mixture(plan, partial(_cut, generator=generator, per_sample=per_sample))
     if name == "puzzlemix":
-        return Mixture(plan, partial(_puzzle, generator=generator, options=puzzle_options, std=std), clean_loss)
+        puzzle = _Puzzle(generator, puzzle_options, pixels)
+        return Mixture(plan, puzzle.blend, clean_loss, puzzle.start if puzzle.adversarial else None)
     return Mixture(plan)
+
+
+def check_adversarial(options: dict[str, Any]) -> None:
+    """Check `adv_prob` and `adv_eps` of the options of PuzzleMix.
+
+    Raises:
+        ValueError: If one is out of range, or the second is given without the first.
+    """
+    if "adv_eps" in options and "adv_prob" not in options:
+        raise ValueError(f"adv_eps={options['adv_eps']} has no meaning without adv_prob (the authors use 0.1).")
+    check_adv_prob(options.get("adv_prob", 0.0))
+    check_adv_eps(options.get("adv_eps", ADV_EPS))
 
 
 def check_mixer(name: str, model: nn.Module, *, sharded: bool) -> None:
@@ -101,9 +134,12 @@ def check_mixer(name: str, model: nn.Module, *, sharded: bool) -> None:
         )
 
 
-def pixel_std(processor: Any) -> list[float] | None:
-    """Read from an image processor what it divides pixels in `[0, 1]` by; `None` if it does not, or for tokenizers."""
-    return getattr(processor, "image_std", None) if getattr(processor, "do_normalize", False) else None
+def pixel_scale(processor: Any) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation by which an image processor normalises pixels in `[0, 1]`, for each channel.
+
+    `None` for one that does not, and for tokenizers.
+    """
+    return (processor.image_mean, processor.image_std) if getattr(processor, "do_normalize", False) else None
 
 
 def _cut(
@@ -113,16 +149,51 @@ def _cut(
     return cutmix(images, plan, sample_boxes(shares, *images.shape[-2:], generator=generator, device=device))
 
 
-def _puzzle(
-    images: torch.Tensor,
-    plan: MixPlan,
-    gradient: torch.Tensor,
-    *,
-    generator: torch.Generator,
-    options: dict[str, Any],
-    std: list[float] | None,
-) -> tuple[torch.Tensor, MixPlan]:
-    if "grid" not in options:
-        options = {**options, "grid": sample_grid(min(images.shape[-2:]), generator=generator)}
-    divisors = None if std is None else images.new_tensor(std)
-    return puzzlemix(images, plan, saliency(gradient), std=divisors, **options)
+class _Puzzle:
+    """PuzzleMix of one batch; with the adversarial option, noise is drawn in `start` and spent in `blend`."""
+
+    def __init__(
+        self,
+        generator: torch.Generator,
+        options: dict[str, Any],
+        pixels: tuple[list[float], list[float]] | None,
+    ):
+        self._generator, self._pixels = generator, pixels
+        self._options = {name: value for name, value in options.items() if name not in ADVERSARIAL_OPTIONS}
+        self._adv_eps, self.adversarial = options.get("adv_eps", ADV_EPS), bool(options.get("adv_prob", 0.0))
+        self._draw = sample_adversarial(options["adv_prob"], generator=generator) if self.adversarial else None
+        self._noise: torch.Tensor | None = None
+
+    def start(self, images: torch.Tensor) -> torch.Tensor:
+        """Images with noise at which the gradient is taken, in the batches that are perturbed."""
+        mean, std = self._scale(images)
+        bounds = torch.stack([images.amin((0, 2, 3)), images.amax((0, 2, 3))])
+        bounds = bounds if mean is None else bounds * std + mean
+        low, high = bounds.min().item(), bounds.max().item()
+        if low < -PIXEL_SLACK or high > 1.0 + PIXEL_SLACK:
+            raise ValueError(
+                f"adv_prob keeps perturbed pixels in [0, 1], but those of a batch lie in [{low:.3g}, {high:.3g}]: "
+                "pass the image processor that normalised them as processing_class, or set adv_prob to 0."
+            )
+        if not (self._draw.first or self._draw.second):
+            return images
+        seed = int(torch.randint(2**62, (), generator=self._generator))
+        local = torch.Generator(images.device).manual_seed(seed)  # drawn where the images are, which is faster
+        self._noise = start_noise(images, self._adv_eps, mean, std, generator=local)
+        return perturb(images, self._noise, mean, std)
+
+    def blend(self, images: torch.Tensor, plan: MixPlan, gradient: torch.Tensor) -> tuple[torch.Tensor, MixPlan]:
+        """Mix, with own images or partners a step against the model away where the draw says so."""
+        mean, std = self._scale(images)
+        options = dict(self._options)
+        if "grid" not in options:
+            options["grid"] = sample_grid(min(images.shape[-2:]), generator=self._generator)
+        if self._noise is not None:
+            noise = adversarial_noise(self._noise, gradient, self._adv_eps, self._draw.length)
+            perturbed = perturb(images, noise, mean, std)
+            options["first"] = perturbed if self._draw.first else None
+            options["second"] = perturbed if self._draw.second else None
+        return puzzlemix(images, plan, saliency(gradient), std=std, **options)
+
+    def _scale(self, images: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        return (None, None) if self._pixels is None else tuple(images.new_tensor(part) for part in self._pixels)

@@ -5,12 +5,29 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-__all__ = ["LOAD_A_CLASSIFIER", "logits_of"]
+__all__ = ["check_classifier", "logits_of"]
 
 LOAD_A_CLASSIFIER = (
     "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
 )
+
+
+def check_classifier(model: nn.Module) -> None:
+    """Refuse models that are no Transformers classifier.
+
+    Raises:
+        TypeError: If the model has no config.
+        ValueError: If it is a bare encoder.
+    """
+    if getattr(model, "config", None) is None:
+        raise TypeError(
+            f"{type(model).__name__} has no config: LogitMixTrainer needs a Transformers classifier; "
+            "logitmix_nlp.functional works in any training loop."
+        )
+    if type(model).__name__ in MODEL_MAPPING_NAMES.values():
+        raise ValueError(f"{type(model).__name__} has no classification head: {LOAD_A_CLASSIFIER}")
 
 
 def logits_of(outputs: Any, model: nn.Module) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 
 from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.guided_pass import GuidedPass
-from logitmix_nlp.mixers import Blend, Guide, Mixture, mix_rows
+from logitmix_nlp.mixers import Blend, Guide, Mixture, Start, mix_rows
 from logitmix_nlp.rows import has_rows, join_rows, mixed_inputs
 from logitmix_nlp.sites import INPUT, Site, find_blocks, find_pooler, main_input
 from logitmix_nlp.tensor_trees import Path, map_tensors, tensors
@@ -114,6 +114,7 @@ class SiteMixer:
         keep_clean: bool,
         blend: Blend = mix_rows,
         guide: Guide | None = None,
+        start: Start | None = None,
     ) -> dict[str, Any]:
         """Mix by `plan` at `site` in every forward pass from now on; return what to call the model with.
 
@@ -127,6 +128,7 @@ class SiteMixer:
                 mixed ones; if `keep_clean`, the first `B` are the clean ones.
             blend (`Blend`): How the plan is applied to rows.
             guide (`Guide`, *optional*): Clean loss whose gradient by the pixels `blend` needs; at the input only.
+            start (`Start`, *optional*): Where `guide` takes it, if not at the pixels.
 
         Returns:
             `dict[str, Any]`: Keyword arguments of the model.
@@ -135,7 +137,7 @@ class SiteMixer:
         self._mixed_rows = site.depth == INPUT
         main = self._main_input
         if guide is not None:
-            self._guided = GuidedPass(Mixture(plan, blend, guide), main, keep_clean=keep_clean)
+            self._guided = GuidedPass(Mixture(plan, blend, guide, start), main, keep_clean=keep_clean)
             return dict(inputs)
         if site.depth == INPUT:
             pixels, self._plan = blend(inputs[main], plan, None)

@@ -3,10 +3,13 @@
 
 import torch
 from accelerate import Accelerator
+from transformers.utils import logging
 
 from logitmix_nlp.functional.losses import LOSS_TERMS
 
 __all__ = ["TermLog"]
+
+logger = logging.get_logger(__name__)
 
 
 class TermLog:
@@ -27,18 +30,27 @@ class TermLog:
         values = torch.cat([terms, (~torch.isfinite(terms.sum())).to(terms).reshape(1)])
         self._sums = values if self._sums is None else self._sums + values
 
-    def pop(self, accelerator: Accelerator) -> tuple[dict[str, float], int]:
+    def pop(self, accelerator: Accelerator, names: list[str]) -> dict[str, float]:
         """Read and reset. Every process must call this.
 
         Args:
             accelerator (`Accelerator`): Gathers the sums of all processes.
+            names (`list[str]`): The terms to return.
 
         Returns:
-            `tuple[dict[str, float], int]`: Mean of each term over processes and steps, not hiding NaN, and the number
-            of batches of all processes whose loss was not finite.
+            `dict[str, float]`: Mean of each term over processes and steps, not hiding NaN; and if there were any, with
+            a warning, `nonfinite_batches`: how many batches of all processes had a loss that is not finite.
         """
         sums = accelerator.gather(self._sums.reshape(1, -1))
-        *terms, _ = (sums.mean(0) / max(self._steps, 1)).tolist()
+        *means, _ = (sums.mean(0) / max(self._steps, 1)).tolist()
         nonfinite = int(sums[:, -1].sum().item())
         self._sums, self._steps = None, 0
-        return dict(zip(LOSS_TERMS, terms, strict=True)), nonfinite
+        terms = dict(zip(LOSS_TERMS, means, strict=True))
+        values = {name: terms[name] for name in names}
+        if nonfinite:
+            values["nonfinite_batches"] = nonfinite
+            logger.warning(
+                f"{nonfinite} batches since the last log line had a loss that is not finite; the logged `loss` "
+                "leaves them out. Lower the learning rate, or check the data and the mixed-precision settings."
+            )
+        return values

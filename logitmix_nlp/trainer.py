@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Trainer: wiring only. Arithmetic lives in `functional`, choices in `training_args`, mixing in `sites`."""
 
-import os
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
-from transformers.utils import logging
 
-from logitmix_nlp.checkpoints import last_complete_checkpoint
-from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_penalty, check_smoothing
-from logitmix_nlp.functional.losses import infer_problem_type, logitmix_parts, supervised_loss
+from logitmix_nlp.argument_checks import check_problem_type, check_processes, warn_of_lone_rows
+from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
+from logitmix_nlp.functional.lamix import lamix_parts, lamix_shares
+from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, sample_plan
-from logitmix_nlp.methods import LossWeights, step_weights, warmup_probability
-from logitmix_nlp.mixers import Mixture, check_mixer, make_mixture, pixel_std
-from logitmix_nlp.outputs import LOAD_A_CLASSIFIER, logits_of
+from logitmix_nlp.lamix import SoftHeadTrainer, check_soft_head, soft_head, split_logits
+from logitmix_nlp.methods import LossWeights, mixing_probability, step_weights, warmup_probability
+from logitmix_nlp.mixers import Mixture, check_mixer, make_mixture, pixel_scale
+from logitmix_nlp.outputs import check_classifier, logits_of
 from logitmix_nlp.publishing import PublishingTrainer
 from logitmix_nlp.rng import step_generator
 from logitmix_nlp.site_mixer import SiteMixer
@@ -27,10 +28,8 @@ from logitmix_nlp.training_args import LogitMixTrainingArguments
 
 __all__ = ["LogitMixTrainer", "LogitMixTrainingArguments"]
 
-logger = logging.get_logger(__name__)
 
-
-class LogitMixTrainer(PublishingTrainer):
+class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
     """Stock `Trainer` that fine-tunes classifiers with LogitMix: `L = w_mix L_mix + w_cls L_cls + w_sim L_sim`, Eq. 3.
 
     Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`. Differences to the stock class:
@@ -62,24 +61,14 @@ class LogitMixTrainer(PublishingTrainer):
             raise TypeError(
                 f"args must be LogitMixTrainingArguments, got {type(args).__name__}: it takes the same arguments."
             )
-        if args.n_gpu > 1:
-            raise ValueError(
-                f"One process would drive {args.n_gpu} GPUs (DataParallel), which splits batches between mixing "
-                "partners. Start one process per GPU: torchrun --nproc_per_node=gpu your_script.py, or make one "
-                "GPU visible with CUDA_VISIBLE_DEVICES=0."
-            )
-        if args.world_size == 1 and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
-            raise ValueError(
-                f"torchrun started {os.environ['WORLD_SIZE']} processes, but each would train alone: without GPUs add "
-                "--use_cpu (use_cpu=True) or --ddp_backend gloo."
-            )
+        check_processes(args)
         super().__init__(model, args, *rest, **kwargs)
         if self.compute_loss_func is not None:
             raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
         self.model_accepts_loss_kwargs = False
         self._site_mixer: SiteMixer | None = None
         self._sites: list[Site] = []
-        self._probed: set[tuple[str, ...] | None] = set()
+        self._probed: set[tuple[bool | str, ...] | None] = set()
         self._window_rows: torch.Tensor | None = None
         self._micro_step = 0
         self._term_log = TermLog()
@@ -101,43 +90,28 @@ class LogitMixTrainer(PublishingTrainer):
     def _check_setup(self) -> None:
         self.args.check_mixing()
         model = self.accelerator.unwrap_model(self.model)
-        if getattr(model, "config", None) is None:
-            raise TypeError(
-                f"{type(model).__name__} has no config: LogitMixTrainer needs a Transformers classifier; "
-                "logitmix_nlp.functional works in any training loop."
-            )
-        if type(model).__name__ in MODEL_MAPPING_NAMES.values():
-            raise ValueError(f"{type(model).__name__} has no classification head: {LOAD_A_CLASSIFIER}")
+        check_classifier(model)
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
-        check_smoothing(self.args.label_smoothing_factor, problem_type)
-        check_penalty(self.args.penalty_weight, problem_type)
+        check_problem_type(self.args, problem_type)
+        self._soft_head = soft_head(model, self.args, known=self._soft_head, sharded=self._sharded)
         if self.args.loss_weights.needs_mixed:
             check_mixer(self.args.mixer, model, sharded=self._sharded)
             self._sites = find_sites(model, self.args.mix_site)
 
     # ---- Training ----
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as the base class does; `resume_from_checkpoint=True` skips checkpoints that are half-written."""
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
-            if resume_from_checkpoint is None:
-                raise ValueError(
-                    f"resume_from_checkpoint=True, but {self.args.output_dir} has no complete checkpoint: "
-                    "start without it."
-                )
-        return super().train(resume_from_checkpoint, *args, **kwargs)
-
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the stock loop with the hooks of the site on the model, and none of them behind it."""
+        """Run the stock loop with the hooks of the site and the second head on the model, and neither behind it."""
         self._check_setup()
         clear_temperature(self.accelerator.unwrap_model(self.model).config)
-        self._term_log = TermLog()
-        if not self.args.loss_weights.needs_mixed:
-            return super()._inner_training_loop(*args, **kwargs)
-        self._probed = set()
-        self._site_mixer = SiteMixer(self.accelerator.unwrap_model(self.model))
-        with self._site_mixer.installed():
+        self._term_log, self._probed = TermLog(), set()
+        with ExitStack() as stack:
+            if self.args.loss_weights.needs_mixed:
+                self._site_mixer = SiteMixer(self.accelerator.unwrap_model(self.model))
+                stack.enter_context(self._site_mixer.installed())
+            if self._soft_head is not None:
+                self._soft_head.check_optimizer(self.optimizer)
+                stack.enter_context(self._soft_head.installed(detach_features=self.args.lamix_detach_features))
             return super()._inner_training_loop(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
@@ -194,16 +168,21 @@ class LogitMixTrainer(PublishingTrainer):
             if not isinstance(outputs, dict):
                 outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
             return (loss, outputs) if return_outputs else loss
-        mixture, site, weights = self._draw(labels)
-        outputs, clean_logits, mixed_logits, plan = self._forward(model, inputs, mixture, site, weights)
-        parts = logitmix_parts(
+        self._probe(model, inputs, len(labels))
+        mixture, site, weights, label_lam = self._draw(labels)
+        outputs, clean, mixed, plan = self._forward(model, inputs, mixture, site, weights)
+        clean_logits, clean_soft = split_logits(clean, self.num_labels)
+        mixed_logits, mixed_soft = split_logits(mixed, self.num_labels)
+        parts = lamix_parts(
             clean_logits,
             mixed_logits,
             labels,
             plan,
             **weights.as_dict(),
-            label_smoothing=self.args.label_smoothing_factor,
-            sim_norm=self.args.sim_norm,
+            **self.args.loss_options,
+            clean_soft=clean_soft,
+            mixed_soft=mixed_soft,
+            label_lam=label_lam,
             problem_type=self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels),
             reduction="sum",
         )
@@ -228,35 +207,46 @@ class LogitMixTrainer(PublishingTrainer):
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         return loss, scale_outputs(logits, self._temperature), labels
 
-    def _draw(self, labels: torch.Tensor) -> tuple[Mixture | None, Site | None, LossWeights]:
-        """Decide what this batch does; all processes agree on the site and the weights, each has its own mixture."""
+    def _draw(self, labels: torch.Tensor) -> tuple[Mixture | None, Site | None, LossWeights, torch.Tensor | None]:
+        """Decide what this batch does, and which shares labels have if not those of the rows.
+
+        All processes agree on the site and the weights, each has its own mixture.
+        """
         args, counters = self.args, (self.args.seed, self.state.global_step, self._micro_step)
         if not args.loss_weights.needs_mixed:
-            return None, None, args.loss_weights
+            return None, None, args.loss_weights, None
         mix_draw, warmup_draw, site_draw = torch.rand(3, generator=step_generator(*counters)).tolist()
         progress = self.state.global_step / max(self.state.max_steps, 1)
         weights = step_weights(
             args.loss_weights,
-            mix_prob=args.mix_prob,
+            mix_prob=mixing_probability(args.mix_schedule, args.mix_prob, self.state.global_step),
             warmup=warmup_probability(args.mix_warmup, progress),
             mix_draw=mix_draw,
             warmup_draw=warmup_draw,
         )
+        if not weights.needs_mixed:
+            return None, None, weights, None
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         rows, each, device = len(labels), args.lam_per_sample, labels.device
-        plan = sample_plan(
+        drawn = sample_plan(
             rows, args.mix_alpha, per_sample=each, pairing=args.mix_pairing, generator=generator, device=device
         )
+        plan, label_lam = lamix_shares(drawn, mix_lam=args.mix_lam, label_lam=args.label_lam)
         mixture = make_mixture(
             args.mixer,
             plan,
             generator,
-            lambda x: supervised_loss(x, labels, problem_type=self._problem_type(x, labels), reduction="sum"),
+            partial(self._clean_loss, labels=labels),
             per_sample=each,
             puzzle_options=args.puzzle_settings,
-            std=pixel_std(self.processing_class),
+            pixels=pixel_scale(self.processing_class),
         )
-        return mixture, self._sites[int(site_draw * len(self._sites))], weights
+        return mixture, self._sites[int(site_draw * len(self._sites))], weights, label_lam
+
+    def _clean_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Plain loss of unmixed rows, summed over them: what saliency is the gradient of."""
+        logits, _ = split_logits(logits, self.num_labels)
+        return supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels), reduction="sum")
 
     def _forward(
         self, model: nn.Module, inputs: dict[str, Any], drawn: Mixture | None, site: Site | None, weights: LossWeights
@@ -266,16 +256,26 @@ class LogitMixTrainer(PublishingTrainer):
             outputs = model(**inputs)
             return outputs, logits_of(outputs, model), None, None
         mixer, rows = self._site_mixer, len(drawn.plan.index)
-        kind = None if self._sharded else tuple(sorted(inputs))  # a forward pass of sharded parameters is a collective
-        if kind not in self._probed:
-            callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
-            needs = {"needs_similarity": self.args.loss_weights.sim_weight > 0, "needs_bends": len(self._sites) > 1}
-            probe(mixer, callee, inputs, rows, self._sites, **needs)
-            self._probed.add(kind)
         outputs = model(**mixer.activate(inputs, site=site, keep_clean=weights.needs_clean, **drawn._asdict()))
         mixer.check_mixed()
         logits = logits_of(outputs, model)
         return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:], mixer.plan
+
+    def _probe(self, model: nn.Module, inputs: dict[str, Any], rows: int) -> None:
+        """Look at the model before the first step with inputs of these names."""
+        # Of a single row little can be learnt, so a larger batch is looked at again; but not with sharded parameters,
+        # whose forward passes all processes must make together.
+        kind = None if self._sharded else (rows > 1, *sorted(inputs))
+        if kind in self._probed:
+            return
+        self._probed.add(kind)
+        if self.args.loss_weights.needs_mixed:
+            warn_of_lone_rows(self.args)
+            callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            needs = {"needs_similarity": self.args.loss_weights.sim_weight > 0, "needs_bends": len(self._sites) > 1}
+            probe(self._site_mixer, callee, inputs, rows, self._sites, **needs)
+        if self._soft_head is not None:
+            check_soft_head(self._soft_head, inputs, rows)
 
     def _problem_type(self, logits: torch.Tensor, labels: torch.Tensor) -> str:
         """Read the kind of labels from the config, and note it there as Transformers' heads do in their loss."""
@@ -289,12 +289,6 @@ class LogitMixTrainer(PublishingTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as the base class does; log lines of the training loop carry the weighted terms beside `loss`."""
         if "loss" in logs and start_time is not None:  # the loop's own line, which all processes reach
-            terms, nonfinite = self._term_log.pop(self.accelerator)
-            logs = {"loss": logs["loss"], **{name: terms[name] for name in self.args.loss_terms}, **logs}
-            if nonfinite:
-                logs["nonfinite_batches"] = nonfinite
-                logger.warning(
-                    f"{nonfinite} batches since the last log line had a loss that is not finite; the logged `loss` "
-                    "leaves them out. Lower the learning rate, or check the data and the mixed-precision settings."
-                )
+            terms = self._term_log.pop(self.accelerator, self.args.loss_terms)
+            logs = {"loss": logs["loss"], **terms, **logs}
         super().log(logs, start_time)

@@ -7,17 +7,16 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from logitmix_nlp.functional.checks import SINGLE_LABEL, check_penalty, check_weights
+from logitmix_nlp.argument_checks import check_mixing
 from logitmix_nlp.functional.losses import LOSS_TERMS
-from logitmix_nlp.functional.mixing import PAIRINGS
-from logitmix_nlp.methods import MIX_METHODS, LossWeights, get_method, warmup_probability
-from logitmix_nlp.mixers import MIXERS, PUZZLE_OPTIONS
+from logitmix_nlp.methods import MIX_METHODS, LossWeights, get_method
+from logitmix_nlp.mixers import PUZZLE_OPTIONS
 
 __all__ = ["LogitMixTrainingArguments"]
 
 PRESET_FIELDS = (
     "mixer", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "penalty_weight", "mix_prob",
-    "label_smoothing_factor",
+    "label_smoothing_factor", "lam_per_sample", "mix_lam", "label_lam", "mix_schedule", "lamix_beta",
 )  # fmt: skip
 LOWER_IS_BETTER = ("ece", "oe", "nll", "brier")
 
@@ -32,9 +31,10 @@ class LogitMixTrainingArguments(TrainingArguments):
     `metric_for_best_model` are better when lower.
 
     Raises:
-        ValueError: On an unknown method, mixer, pairing, norm, warm-up or option of PuzzleMix, α ≤ 0, a probability
-            outside `[0, 1]`, negative or all-zero weights, weights of mixed terms for a method that does not mix,
-            pixels mixed elsewhere than at the input, or a site at which the similarity term is identically zero.
+        ValueError: On an unknown method, mixer, pairing, schedule, share, norm, warm-up or option of PuzzleMix, α ≤ 0,
+            a probability outside `[0, 1]`, β of LaMix outside `(0, 1]`, negative or all-zero weights, weights of mixed
+            terms for a method that does not mix, pixels mixed elsewhere than at the input, or a site at which the
+            similarity term is identically zero.
     """
 
     mix_method: str = field(
@@ -44,8 +44,8 @@ class LogitMixTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "How rows are mixed: 'mixup' (LogitMix Eq. 1, any site), or at the input of image models 'cutmix' "
-            "(a box, CutMix Eq. 1; lambda is the true area) or 'puzzlemix' (salient blocks, PuzzleMix Eq. 3-6; lambda "
-            "is the mean of the mask). Unset: the method's own."
+            "(a box, CutMix Eq. 1; lambda is the true area) or 'puzzlemix' (salient blocks, PuzzleMix; lambda is the "
+            "mean of the mask). Unset: the method's own."
         },
     )
     mix_site: str | None = field(
@@ -80,7 +80,7 @@ class LogitMixTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Weight beta of the confidence penalty, L - beta H(p(y|x)) on clean rows (Pereyra et al., Sec. "
-            "3.1). Unset: the method's own, 0 for most."
+            "3). Unset: the method's own, 0 for most."
         },
     )
     label_smoothing_factor: float | None = field(
@@ -100,8 +100,46 @@ class LogitMixTrainingArguments(TrainingArguments):
             "help": "Probability that a batch is mixed; otherwise it takes a plain step. Unset: the method's own, 1.0."
         },
     )
-    lam_per_sample: bool = field(
-        default=False, metadata={"help": "Draw lambda for each row instead of once per batch (the paper)."}
+    mix_schedule: str | None = field(
+        default=None,
+        metadata={
+            "help": "Which steps mix: 'random' (each batch with mix_prob) or 'alternate' (optimizer steps take turns, "
+            "clean first; LaMix Sec. 2.4). Unset: the method's own, 'random' for most."
+        },
+    )
+    lam_per_sample: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Draw lambda for each row instead of once per batch. Unset: the method's own, false for most.",
+            "nargs": "?",
+            "const": True,
+        },
+    )
+    mix_lam: str | None = field(
+        default=None,
+        metadata={
+            "help": "Share that rows are mixed by: 'drawn' (lambda) or 'half' (0.5 whatever lambda is; LaMix Eq. 4, "
+            "5). Unset: the method's own, 'drawn' for most."
+        },
+    )
+    label_lam: str | None = field(
+        default=None,
+        metadata={
+            "help": "Share that labels are mixed by: 'mixed' (that of the rows: true area, mean of the mask), 'drawn' "
+            "(lambda, whatever the rows; LaMix Eq. 10) or 'half'. Unset: the method's own, 'mixed' for most."
+        },
+    )
+    lamix_beta: float | None = field(
+        default=None,
+        metadata={
+            "help": "beta of LaMix Eq. 10, the share of the labels in the target of every cross-entropy term; the "
+            "rest is softmax(sigmoid(W_t S)) of a second head W_t, which exists in training only. In (0, 1]; 1: no "
+            "such head. Unset: the method's own, 1 for most."
+        },
+    )
+    lamix_detach_features: bool = field(
+        default=False,
+        metadata={"help": "Let W_t learn on its own: no gradient from it to the features S (LaMix does not say)."},
     )
     mix_pairing: str = field(
         default="permutation",
@@ -113,9 +151,10 @@ class LogitMixTrainingArguments(TrainingArguments):
     puzzle_options: dict | str | None = field(
         default=None,
         metadata={
-            "help": "Options of PuzzleMix (Eq. 3-6) as JSON, by the names of functional.puzzlemix: "
+            "help": "Options of PuzzleMix as JSON, by the names of functional.puzzlemix: "
             f"{', '.join(PUZZLE_OPTIONS)}. For example '{{\"t_size\": 4}}', the paper's for CIFAR-100. Unset: the "
-            "paper's other values, and a grid of 2, 4, 8 or 16 drawn for each batch."
+            "paper's other values, and a grid of 2, 4, 8 or 16 drawn for each batch. adv_prob (the authors: 0.1) and "
+            "adv_eps (10) switch on its adversarial noise."
         },
     )
     mix_warmup: str = field(
@@ -172,12 +211,20 @@ class LogitMixTrainingArguments(TrainingArguments):
         return options
 
     @property
+    def loss_options(self) -> dict[str, Any]:
+        """The choices of [`functional.lamix_parts`] that hold for all batches."""
+        return {
+            "beta": self.lamix_beta, "label_smoothing": self.label_smoothing_factor, "sim_norm": self.sim_norm,
+        }  # fmt: skip
+
+    @property
     def loss_terms(self) -> list[str]:
         """Names of the terms that this run may have, as they are logged."""
         weights = self.loss_weights
-        plain_steps = weights.needs_mixed and (self.mix_prob < 1.0 or self.mix_warmup != "none")
+        unmixed = self.mix_prob < 1.0 or self.mix_warmup != "none" or self.mix_schedule == "alternate"
         present = (
-            weights.mix_weight, weights.cls_weight or plain_steps, weights.sim_weight, weights.penalty_weight,
+            weights.mix_weight, weights.cls_weight or (weights.needs_mixed and unmixed), weights.sim_weight,
+            weights.penalty_weight, self.lamix_beta < 1.0,
         )  # fmt: skip
         return [name for name, used in zip(LOSS_TERMS, present, strict=True) if used]
 
@@ -187,41 +234,4 @@ class LogitMixTrainingArguments(TrainingArguments):
         Raises:
             ValueError: See the class.
         """
-        check_weights(self.mix_weight, self.cls_weight, self.sim_weight)
-        check_penalty(self.penalty_weight, SINGLE_LABEL)
-        if self.loss_weights.needs_mixed and not get_method(self.mix_method).mixes:
-            raise ValueError(
-                f"mix_method={self.mix_method!r} does not mix, but mix_weight={self.mix_weight} and "
-                f"sim_weight={self.sim_weight}: set both to 0, or choose mix_method='logitmix'."
-            )
-        warmup_probability(self.mix_warmup, 0.0)
-        if not 0.0 < self.mix_alpha < float("inf"):
-            raise ValueError(f"mix_alpha must be a finite number above 0, got {self.mix_alpha}.")
-        if not 0.0 <= self.mix_prob <= 1.0:
-            raise ValueError(f"mix_prob must lie in [0, 1], got {self.mix_prob}.")
-        if self.sim_norm not in ("mse", "l2"):
-            raise ValueError(f"sim_norm must be 'mse' or 'l2', got {self.sim_norm!r}.")
-        self._check_mixer()
-        if self.mix_site == "pooler" and self.sim_weight:
-            raise ValueError(
-                "mix_site='pooler' with sim_weight > 0: only an affine head follows the pooler, so L_sim is "
-                "identically zero there. Choose 'layer:K' or 'embeddings', or set sim_weight to 0."
-            )
-
-    def _check_mixer(self) -> None:
-        if self.mixer not in MIXERS:
-            raise ValueError(f"Unknown mixer {self.mixer!r}. Available: {', '.join(MIXERS)}.")
-        if self.mix_pairing not in PAIRINGS:
-            raise ValueError(f"mix_pairing must be one of {', '.join(PAIRINGS)}, got {self.mix_pairing!r}.")
-        if self.mixer != "mixup" and self.mix_site != "input":
-            raise ValueError(
-                f"mixer={self.mixer!r} mixes the pixels of images, but mix_site={self.mix_site!r}: set "
-                "mix_site='input', or mixer='mixup', which mixes anywhere."
-            )
-        if self.puzzle_settings and self.mixer != "puzzlemix":
-            raise ValueError(f"puzzle_options has no meaning for mixer={self.mixer!r}: leave it out.")
-        if self.mixer == "puzzlemix" and self.torch_compile:
-            raise ValueError(
-                "mixer='puzzlemix' takes a gradient inside the forward pass, which torch_compile does not allow: "
-                "switch it off, or choose mixer='cutmix' or 'mixup'."
-            )
+        check_mixing(self)

@@ -15,7 +15,7 @@ import logitmix_nlp.mixers as mixers_module
 import logitmix_nlp.trainer as trainer_module
 from logitmix_nlp.functional import MixPlan
 
-METHODS = ("cutmix", "logitmix_c", "puzzlemix", "logitmix_p")
+METHODS = ("cutmix", "logitmix_c", "puzzlemix", "logitmix_p", "lamix")
 
 
 def neighbours(rows, *args, **kwargs):

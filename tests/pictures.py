@@ -6,11 +6,9 @@ import torch
 import zoo
 
 from logitmix_nlp import LogitMixTrainer
+from logitmix_nlp.methods import MIX_METHODS
 
-METHODS = (
-    "mixup", "logitmix_m", "manifold_mixup", "cutmix", "puzzlemix", "logitmix_c", "logitmix_p", "label_smoothing",
-    "confidence_penalty",
-)  # fmt: skip
+METHODS = tuple(MIX_METHODS)
 
 
 def model(name: str, **config) -> torch.nn.Module:
@@ -31,7 +29,7 @@ def batch(name: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def trainer(output_dir, name: str, count: int = 8, data: list[dict] | None = None, **options) -> LogitMixTrainer:
     """Trainer of one architecture that takes plain gradient steps; `callbacks` and `model` may be given too."""
-    extras = {key: options.pop(key) for key in ("callbacks", "processing_class") if key in options}
+    extras = {key: options.pop(key) for key in ("callbacks", "processing_class", "eval_dataset") if key in options}
     classifier = options.pop("model") if "model" in options else model(name)
     settings = {"optim": "sgd", "max_grad_norm": 0.0, "per_device_train_batch_size": 4, **options}
     args = tiny.arguments(output_dir, **settings)

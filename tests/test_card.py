@@ -176,7 +176,7 @@ def test_a_stored_temperature_is_told_with_code_that_runs(trained, folder, monke
     del trained.model.config.calibration_temperature
     text = (folder / "README.md").read_text()
     assert "A temperature of 2.0000" in text
-    assert "logits divided by the temperature below" in text
+    assert "about logits divided by the temperature below" in text
     assert "guo2017calibration" in text
     monkeypatch.chdir(folder.parent)
     names = {}

@@ -213,13 +213,22 @@ def test_names_given_to_create_model_card_win():
 # ---- Method, command, text ----
 
 
+def test_lamix_is_told_with_its_shares(tmp_path):
+    method = describe_method(
+        tiny.arguments(tmp_path, mix_method="lamix"), ["input"], SINGLE_LABEL, measured=True, rescaled=False
+    )
+    assert method.equation == "L = 0.5 · L_mix + 0.5 · L_soft"
+    assert ("rows are mixed", "half and half; the λ above is that of their labels alone") in method.settings
+
+
 def test_every_method_and_term_can_be_told(tmp_path):
     assert set(TERMS) == set(LOSS_TERMS)
     assert set(METHOD_PAPERS) == set(MIX_METHODS)
     for name in MIX_METHODS:
         args = tiny.arguments(tmp_path, mix_method=name)
         method = describe_method(args, ["input"], SINGLE_LABEL, measured=True, rescaled=True)
-        assert method.equation.count("·") == len(method.terms) == len(args.loss_terms)
+        one_step = len(args.loss_terms) - (args.mix_schedule == "alternate")  # L_cls or L_mix, in turn
+        assert method.equation.count("·") == len(method.terms) == one_step
         assert all(entry.count("{") == entry.count("}") for entry in method.citations)
     assert len(set(BIBTEX.values())) == len(BIBTEX)
 

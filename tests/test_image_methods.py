@@ -130,7 +130,7 @@ def test_mixing_pixels_gives_bitwise_the_loss_of_the_core(tmp_path, fixed, name,
         None,
         per_sample=False,
         puzzle_options={},
-        std=None,
+        pixels=None,
     )
     mixed, plan = mixture.blend(images, mixture.plan, None)
     clean, mixed = model(pixel_values=torch.cat([images, mixed])).logits.split(4)
@@ -157,7 +157,7 @@ def test_saliency_costs_logitmix_p_no_forward_pass_and_no_method_a_gradient(fixe
     mixer, (site,) = SiteMixer(model), find_sites(model, "input")
     assert list_sites(model)[0] == "input"
     plan = MixPlan(INDEX, torch.full((4,), LAM))
-    options = {"per_sample": False, "puzzle_options": {}, "std": None}
+    options = {"per_sample": False, "puzzle_options": {}, "pixels": None}
     mixture = mixers_module.make_mixture(
         "puzzlemix", plan, torch.Generator(), lambda logits: F.cross_entropy(logits, labels), **options
     )

@@ -20,6 +20,7 @@ from logitmix_nlp.rng import step_generator
 METHODS = [
     {"mix_method": "logitmix", "mix_site": "layer:1"},
     {"mix_method": "mixup", "mix_prob": 0.6, "lam_per_sample": True},
+    {"mix_method": "lamix"},
     {"mix_method": "vanilla"},
 ]
 
@@ -51,7 +52,8 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, options, sto
     again = tiny.trainer(tmp_path / "again", data, tiny.bert(dropout=0.1, seed=3), **settings)
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{stopped_at}"))
     assert again.state.global_step == whole.state.global_step == 9
-    one, other = whole.model.state_dict(), again.model.state_dict()
+    one, other = tiny.learnt(whole), tiny.learnt(again)
+    assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     first = {line["step"]: line for line in whole.state.log_history if "loss" in line}
     second = {line["step"]: line for line in again.state.log_history if "loss" in line}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from logitmix_nlp.methods import MIX_METHODS, LossWeights, step_weights, warmup_probability
+from logitmix_nlp.methods import MIX_METHODS, LossWeights, mixing_probability, step_weights, warmup_probability
 
 FULL = LossWeights(1.0, 1.0, 0.5)
 PLAIN = LossWeights(0.0, 1.0, 0.0)
@@ -21,11 +21,19 @@ def test_presets_are_the_papers():
     assert weights["logitmix_p"] == (1, 1, 0.5)
     assert weights["cutmix"] == weights["puzzlemix"] == weights["manifold_mixup"] == (1, 0, 0)
     assert {name: row.mix_alpha for name, row in MIX_METHODS.items() if row.mixer != "mixup"} == {
-        "cutmix": 1.0, "logitmix_c": 1.0, "puzzlemix": 1.0, "logitmix_p": 1.0,
+        "cutmix": 1.0, "logitmix_c": 1.0, "puzzlemix": 1.0, "logitmix_p": 1.0, "lamix_p": 1.0,
     }  # fmt: skip
     assert {name: row.mixes for name, row in MIX_METHODS.items() if not row.mixes} == {
         "vanilla": False, "label_smoothing": False, "confidence_penalty": False,
     }  # fmt: skip
+    for name, beta in {"lamix": 0.5, "lamix_p": 1.0}.items():  # "set as 0.5" in Sec. 3.1, "1.0" in Sec. 3.2
+        row = MIX_METHODS[name]
+        assert weights[name] == (1, 0, 0)
+        assert row.lamix_beta == beta
+        assert (row.mix_alpha, row.lam_per_sample) == (1.0, True)  # Sec. 3.1: λ "sampled uniformly between [0,1]"
+        assert (row.mix_lam, row.label_lam) == ("half", "drawn")  # Eq. 4 and 5; Eq. 10
+        assert row.mix_schedule == "alternate"  # Sec. 2.4: "alternatively feed samples"
+    assert {row.lamix_beta for name, row in MIX_METHODS.items() if name != "lamix"} == {1.0}
     assert MIX_METHODS["label_smoothing"].label_smoothing_factor == 0.1
     assert MIX_METHODS["confidence_penalty"].penalty_weight == 0.1
     assert MIX_METHODS["logitmix"].mix_alpha == 3.0  # Sec. 5.5: "alpha = 3 as the default value"
@@ -46,6 +54,13 @@ def test_coin_flips_choose_between_full_mixed_and_plain_steps():
     assert choose(warmup=0.0) == PLAIN
     assert choose(warmup=0.4, warmup_draw=0.39) == FULL
     assert choose(warmup=0.4, warmup_draw=0.4) == LossWeights(1.0, 0.0, 0.0)
+
+
+def test_schedules_decide_which_steps_mix():
+    assert [mixing_probability("random", 0.3, step) for step in range(3)] == [0.3] * 3
+    assert [mixing_probability("alternate", 1.0, step) for step in range(5)] == [0.0, 1.0, 0.0, 1.0, 0.0]
+    clean, mixed = (choose(LossWeights(1.0, 0.0, 0.0), mix_prob=p, mix_draw=0.999) for p in (0.0, 1.0))
+    assert (clean, mixed) == (PLAIN, LossWeights(1.0, 0.0, 0.0))
 
 
 def test_a_penalty_stays_in_every_step():

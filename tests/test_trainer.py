@@ -70,7 +70,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
     assert tiny.largest_gap(expected, recorder.steps[0]) < 1e-5
 
 
-@pytest.mark.parametrize("method", ["vanilla", "mixup", "logitmix"])
+@pytest.mark.parametrize("method", ["vanilla", "mixup", "logitmix", "lamix"])
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (2, 4)])
 def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method, batch_size, accumulation):
     """8 rows at once against 4+4 and 2+2+2+2; the last window is short: 6 rows, 4+2, 2+2+2."""

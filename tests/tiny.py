@@ -106,6 +106,17 @@ class GradientRecorder(TrainerCallback):
         self.steps.append({name: p.grad.clone() for name, p in parameters if p.grad is not None})
 
 
+def learnt(run: LogitMixTrainer) -> dict[str, torch.Tensor]:
+    """All that a run has learnt: the weights of the model and of a second head, and the state of the optimizer."""
+    found = dict(run.model.state_dict())
+    if run._soft_head is not None:
+        found |= {f"lamix_head.{name}": p for name, p in run._soft_head.linear.named_parameters()}
+    states = run.optimizer.state_dict()["state"]
+    for number, state in states.items():
+        found |= {f"{number}.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return found
+
+
 def largest_gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     """Largest absolute difference between two sets of tensors of the same names."""
     assert one.keys() == other.keys()

@@ -58,6 +58,11 @@ BIBTEX: Mapping[str, str] = MappingProxyType(
   eprint = {2009.06962},
   archiveprefix = {arXiv}
 }""",
+        "lamix": """@misc{anonymous2022lamix,
+  title = {Bypassing the Random Input Mixing in Mixup},
+  author = {{Anonymous}},
+  note = {Under double-blind review},
+}""",
         "label_smoothing": """@inproceedings{szegedy2016rethinking,
   title = {Rethinking the Inception Architecture for Computer Vision},
   author = {Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jonathon and Wojna, Zbigniew},
@@ -104,6 +109,8 @@ METHOD_PAPERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "manifold_mixup": ("manifold_mixup",),
         "cutmix": ("cutmix",),
         "puzzlemix": ("puzzlemix",),
+        "lamix": ("lamix",),
+        "lamix_p": ("lamix",),
         "label_smoothing": (),
         "confidence_penalty": (),
     }

@@ -13,10 +13,17 @@ __all__ = ["METHOD_FIELDS", "TERMS", "describe_method", "method_tag"]
 
 # Logged name of a term -> its weight's field, sign and symbol in the equation, and what it is.
 TERMS = {
-    "loss_mix": ("mix_weight", "+", "L_mix", "{loss} of mixed rows against labels mixed with the same λ"),
+    "loss_mix": ("mix_weight", "+", "L_mix", "{loss} of mixed rows against labels mixed with {lam} λ"),
     "loss_cls": ("cls_weight", "+", "L_cls", "{loss} of the rows as they are"),
     "loss_sim": ("sim_weight", "+", "L_sim", "{norm} between the logits of a mixture and the mixture of the logits"),
     "loss_penalty": ("penalty_weight", "−", "H", "entropy of the predictions for the rows as they are"),
+    "loss_soft": (
+        "lamix_beta",
+        "+",
+        "L_soft",
+        "cross-entropy of the same rows, weighted alike, to the global soft label softmax(sigmoid(W_t S)) of a second "
+        "head W_t, which only training had",
+    ),
 }
 NORMS = {"mse": "mean square distance", "l2": "Euclidean distance"}
 MIXERS = {
@@ -29,7 +36,7 @@ WARMUPS = {
     "grad": "plain for the first 20% of the steps, then the full loss with rising probability, always from 70%",
 }
 METHOD_FIELDS = (
-    "mix_method", *PRESET_FIELDS, "sim_norm", "lam_per_sample", "mix_pairing", "puzzle_options", "mix_warmup",
+    "mix_method", *PRESET_FIELDS, "sim_norm", "mix_pairing", "puzzle_options", "mix_warmup", "lamix_detach_features",
 )  # fmt: skip
 
 
@@ -54,11 +61,14 @@ def describe_method(
         `MethodFacts`: The loss as an equation with its weights, and the choices behind it.
     """
     method, mixed = get_method(args.mix_method), args.loss_weights.needs_mixed
-    weighted = [(getattr(args, TERMS[name][0]), *TERMS[name][1:]) for name in args.loss_terms]
+    weighted = [(_weight(args, name), *TERMS[name][1:]) for name in args.loss_terms]
     weighted = [term for term in weighted if term[0]]
     equation = " ".join(f"{sign} {weight:g} · {symbol}" for weight, sign, symbol, _ in weighted)
     loss = "squared error" if kind == REGRESSION else "cross-entropy"
-    terms = tuple((symbol, text.format(loss=loss, norm=NORMS[args.sim_norm])) for _, _, symbol, text in weighted)
+    lam = "the same" if args.label_lam == "mixed" else "their own"
+    terms = tuple(
+        (symbol, text.format(loss=loss, norm=NORMS[args.sim_norm], lam=lam)) for _, _, symbol, text in weighted
+    )
     citations = cited_papers(
         args.mix_method,
         args.mixer if mixed else None,
@@ -71,6 +81,14 @@ def describe_method(
     return MethodFacts(args.mix_method, method.paper, f"L = {equation.lstrip('+ ')}", terms, settings, citations)
 
 
+def _weight(args: LogitMixTrainingArguments, name: str) -> float:
+    """Weight of a term in a step that has it; β of LaMix takes its share of what has labels as targets."""
+    weight = getattr(args, TERMS[name][0])
+    if name == "loss_soft":
+        return 1 - weight
+    return weight * args.lamix_beta if name in ("loss_mix", "loss_cls") else weight
+
+
 def _mixing(args: LogitMixTrainingArguments, sites: Sequence[str]) -> list[tuple[str, str]]:
     drawn = ", one drawn per step" if len(sites) > 1 else ""
     settings = [
@@ -79,7 +97,13 @@ def _mixing(args: LogitMixTrainingArguments, sites: Sequence[str]) -> list[tuple
         ("λ", f"Beta(α, α) with α = {args.mix_alpha:g}, drawn for each {'row' if args.lam_per_sample else 'batch'}"),
         ("partners", args.mix_pairing),
     ]
-    if args.mix_prob < 1:
+    if args.mix_lam == "half":
+        settings.append(("rows are mixed", "half and half; the λ above is that of their labels alone"))
+    elif args.label_lam != "mixed":
+        settings.append(("labels are mixed by", {"drawn": "the λ that was drawn", "half": "half"}[args.label_lam]))
+    if args.mix_schedule == "alternate":
+        settings.append(("clean and mixed steps", "take turns; a clean one has L_cls in place of L_mix"))
+    elif args.mix_prob < 1:
         settings.append(("share of batches that are mixed", f"{args.mix_prob:g}; the others take a plain step, L_cls"))
     if args.mix_warmup != "none":
         settings.append(("warm-up", WARMUPS[args.mix_warmup]))

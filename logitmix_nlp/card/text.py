@@ -135,7 +135,7 @@ def _notes(facts: CardFacts) -> list[str]:
         notes.append(f"Fewer than {MIN_ROWS} rows: too few for intervals and for a reliability diagram.")
     if facts.temperature is not None:
         notes.append(
-            "All of this is about the logits divided by the temperature below, which Transformers does not do by itself."
+            "All of this is about logits divided by the temperature below, which Transformers does not do by itself."
         )
     if facts.selected_by is not None:
         notes.append(

@@ -66,12 +66,14 @@ def parse_figure_method(text: str, depth: int) -> FigureMethod:
         depth (`int`): Hidden layers of the network.
 
     Raises:
-        ValueError: If the method is unknown or needs images, or the layers are none of this network.
+        ValueError: If the method is unknown, needs images or a second head, or the layers are none of this network.
     """
     name, separator, place = text.partition("@")
     method = get_method(name)
     if method.mixer != "mixup":
         raise ValueError(f"{name} mixes regions of images and has no meaning for points: choose another method.")
+    if method.lamix_beta < 1:
+        raise ValueError(f"{name} trains a second head, which these small networks lack: choose another method.")
     if not separator:
         return FigureMethod(text, method, tuple(range(min(3, depth + 1))) if name == "manifold_mixup" else (0,))
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", place)

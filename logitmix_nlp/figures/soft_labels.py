@@ -11,23 +11,11 @@ from torch import nn
 
 from logitmix_nlp.figures.digits import CLASSES, PIXELS, Digits
 from logitmix_nlp.figures.networks import TrainingPlan, make_network, run_layers
+from logitmix_nlp.functional.lamix import global_soft_label
 from logitmix_nlp.functional.mixing import MixPlan, mix, sample_plan
 from logitmix_nlp.rng import step_generator
 
-__all__ = ["SoftTargets", "average_top", "global_soft_label", "train_lamix", "value_shares"]
-
-
-def global_soft_label(soft_logits: torch.Tensor) -> torch.Tensor:
-    """Global soft label `p = softmax(sigmoid(W_t S))` (LaMix, Eq. 9).
-
-    Args:
-        soft_logits (`torch.Tensor` of shape `(B, C)`): `W_t S`.
-
-    Returns:
-        `torch.Tensor` of shape `(B, C)`: Rows sum to 1; each value lies between `1 / (1 + (C - 1) e)` and
-        `e / (e + C - 1)`, since the sigmoid does between 0 and 1.
-    """
-    return torch.sigmoid(soft_logits).softmax(-1)
+__all__ = ["SoftTargets", "average_top", "train_lamix", "value_shares"]
 
 
 class SoftTargets(NamedTuple):

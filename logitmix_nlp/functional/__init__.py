@@ -12,6 +12,7 @@ from logitmix_nlp.functional.calibration import (
 from logitmix_nlp.functional.classwise import class_confidence_bins, classwise_calibration_error
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.ensembles import EnsembleScores, ensemble_scores
+from logitmix_nlp.functional.lamix import global_soft_label, lamix_parts, lamix_shares, soft_label_loss
 from logitmix_nlp.functional.losses import (
     confidence_penalty,
     infer_problem_type,
@@ -71,7 +72,10 @@ __all__ = [
     "ensemble_scores",
     "expected_calibration_error",
     "false_positive_rate",
+    "global_soft_label",
     "infer_problem_type",
+    "lamix_parts",
+    "lamix_shares",
     "logit_similarity",
     "logitmix_parts",
     "maximum_calibration_error",
@@ -92,6 +96,7 @@ __all__ = [
     "sample_grid",
     "sample_plan",
     "score_sums",
+    "soft_label_loss",
     "start_noise",
     "supervised_loss",
     "truncated_beta_mean",

@@ -14,6 +14,7 @@ __all__ = [
     "check_pairs",
     "check_penalty",
     "check_smoothing",
+    "check_soft_labels",
     "check_targets",
     "check_weights",
 ]
@@ -63,6 +64,21 @@ def check_penalty(penalty_weight: float, problem_type: str) -> None:
         raise ValueError(
             f"penalty_weight={penalty_weight} has no meaning for {problem_type}: set it to 0 (it is the entropy of "
             "one choice between classes)."
+        )
+
+
+def check_soft_labels(beta: float, problem_type: str) -> None:
+    """Refuse a share of the labels out of range, and global soft labels (LaMix) where they have no meaning.
+
+    Raises:
+        ValueError: If `beta` lies outside `(0, 1]`, or below 1 for anything but single-label classification.
+    """
+    if not 0.0 < beta <= 1.0:
+        raise ValueError(f"beta (lamix_beta) must lie in (0, 1], got {beta}: it is the share of the labels.")
+    if beta < 1.0 and problem_type != SINGLE_LABEL:
+        raise ValueError(
+            f"beta={beta} (lamix_beta) has no meaning for {problem_type}: set it to 1 (the global soft label of LaMix "
+            "is a distribution over classes)."
         )
 
 

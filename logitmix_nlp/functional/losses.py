@@ -17,16 +17,18 @@ from logitmix_nlp.functional.mixing import MixPlan, mix
 
 __all__ = [
     "LOSS_TERMS",
+    "at_least_float32",
     "confidence_penalty",
     "infer_problem_type",
     "logit_similarity",
     "logitmix_parts",
     "mixed_cross_entropy",
+    "reduce_rows",
     "supervised_loss",
 ]
 
 LOGITMIX_TERMS = ("loss_mix", "loss_cls", "loss_sim")
-LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty")
+LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty", "loss_soft")
 
 
 def infer_problem_type(logits: torch.Tensor, labels: torch.Tensor) -> str:
@@ -75,14 +77,14 @@ def supervised_loss(
     problem_type = problem_type or infer_problem_type(logits, labels)
     check_targets(logits, labels, problem_type)
     check_smoothing(label_smoothing, problem_type)
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     if problem_type == SINGLE_LABEL:
         rows = F.cross_entropy(logits, labels.long(), label_smoothing=label_smoothing, reduction="none")
     else:
         targets = labels.to(logits.dtype).view_as(logits)
         loss = F.mse_loss if problem_type == REGRESSION else F.binary_cross_entropy_with_logits
         rows = loss(logits, targets, reduction="none").mean(-1)
-    return _reduce(rows, reduction)
+    return reduce_rows(rows, reduction)
 
 
 def mixed_cross_entropy(
@@ -115,14 +117,14 @@ def mixed_cross_entropy(
     """
     problem_type = problem_type or infer_problem_type(logits, labels)
     if problem_type == REGRESSION:
-        labels = mix(_at_least_float32(labels), plan)
+        labels = mix(at_least_float32(labels), plan)
         return supervised_loss(
             logits, labels, label_smoothing=label_smoothing, problem_type=problem_type, reduction=reduction
         )
     options = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": "none"}
     own = supervised_loss(logits, labels, **options)
     partner = supervised_loss(logits, labels[plan.index], **options)
-    return _reduce(torch.lerp(partner, own, plan.lam.to(own.dtype)), reduction)
+    return reduce_rows(torch.lerp(partner, own, plan.lam.to(own.dtype)), reduction)
 
 
 def logit_similarity(
@@ -156,16 +158,16 @@ def logit_similarity(
             f"clean and mixed logits must have one shape, got {tuple(clean_logits.shape)} and "
             f"{tuple(mixed_logits.shape)}."
         )
-    gap = _at_least_float32(mixed_logits) - mix(_at_least_float32(clean_logits), plan)
+    gap = at_least_float32(mixed_logits) - mix(at_least_float32(clean_logits), plan)
     if norm == "mse":
-        return _reduce(gap.square().mean(-1), reduction)
+        return reduce_rows(gap.square().mean(-1), reduction)
     if norm == "l2":
-        return _reduce(torch.linalg.vector_norm(gap, dim=-1), reduction)
+        return reduce_rows(torch.linalg.vector_norm(gap, dim=-1), reduction)
     raise ValueError(f"norm must be 'mse' or 'l2', got {norm!r}.")
 
 
 def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
-    """Negative entropy of the predictions, `-H(p) = sum_c p_c log p_c` (Pereyra et al., 2017, Sec. 3.1).
+    """Negative entropy of the predictions, `-H(p) = sum_c p_c log p_c` (Pereyra et al., 2017, Sec. 3).
 
     Minimising `cross-entropy + beta * confidence_penalty` keeps predictions from becoming certain. Single-label
     classification only.
@@ -177,8 +179,8 @@ def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torc
     Returns:
         `torch.Tensor`: From -log(num_labels), uniform, to 0, certain; in nats.
     """
-    logp = F.log_softmax(_at_least_float32(logits), dim=-1)
-    return _reduce((logp.exp() * logp).sum(-1), reduction)
+    logp = F.log_softmax(at_least_float32(logits), dim=-1)
+    return reduce_rows((logp.exp() * logp).sum(-1), reduction)
 
 
 def logitmix_parts(
@@ -191,6 +193,7 @@ def logitmix_parts(
     cls_weight: float,
     sim_weight: float,
     penalty_weight: float = 0.0,
+    label_lam: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
     sim_norm: str = "mse",
     problem_type: str | None = None,
@@ -210,6 +213,8 @@ def logitmix_parts(
         cls_weight (`float`): `w_cls`, at least 0.
         sim_weight (`float`): `w_sim`, at least 0.
         penalty_weight (`float`): Weight β of [`confidence_penalty`] of the unmixed rows, at least 0.
+        label_lam (`torch.Tensor` of shape `(B,)`, *optional*): Shares of the labels in `L_mix`, where they are not
+            those of the rows (LaMix, Eq. 10); `plan.lam` when omitted.
         label_smoothing (`float`): ε of both cross-entropy terms, see [`supervised_loss`].
         sim_norm (`str`): See [`logit_similarity`].
         problem_type (`str`, *optional*): See [`supervised_loss`].
@@ -237,10 +242,11 @@ def logitmix_parts(
         )
     targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
     like = mixed_logits if clean_logits is None else clean_logits
-    zero = _at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
+    zero = at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
     parts = {name: zero.clone() for name in LOGITMIX_TERMS}
     if mix_weight:
-        parts["loss_mix"] = mix_weight * mixed_cross_entropy(mixed_logits, labels, plan, **targets)
+        shares = plan if label_lam is None else plan._replace(lam=label_lam)
+        parts["loss_mix"] = mix_weight * mixed_cross_entropy(mixed_logits, labels, shares, **targets)
     if cls_weight:
         parts["loss_cls"] = cls_weight * supervised_loss(clean_logits, labels, **targets)
     if sim_weight:
@@ -253,11 +259,13 @@ def logitmix_parts(
     return parts
 
 
-def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """Return `x` in float32, or in its own dtype if that is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _reduce(rows: torch.Tensor, reduction: str) -> torch.Tensor:
+def reduce_rows(rows: torch.Tensor, reduction: str) -> torch.Tensor:
+    """Return the `"mean"` or the `"sum"` of values by row, or with `"none"` the values."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
     return rows if reduction == "none" else getattr(rows, reduction)()

@@ -4,6 +4,7 @@
 from logitmix_nlp.plots.curves import Curve, CurvePanel, learning_curves
 from logitmix_nlp.plots.density import DensityMap, density_maps
 from logitmix_nlp.plots.entropy import entropy_panels
+from logitmix_nlp.plots.grid import image_grid
 from logitmix_nlp.plots.maps import DecisionMap, decision_maps
 from logitmix_nlp.plots.reliability import reliability_diagrams
 from logitmix_nlp.plots.style import STYLES
@@ -18,6 +19,7 @@ __all__ = [
     "decision_maps",
     "density_maps",
     "entropy_panels",
+    "image_grid",
     "learning_curves",
     "reliability_diagrams",
     "soft_target_panels",

@@ -7,7 +7,8 @@ import torch
 
 from logitmix_nlp.figures.digits import load_digits
 from logitmix_nlp.figures.networks import TrainingPlan
-from logitmix_nlp.figures.soft_labels import average_top, global_soft_label, train_lamix, value_shares
+from logitmix_nlp.figures.soft_labels import average_top, train_lamix, value_shares
+from logitmix_nlp.functional import global_soft_label
 
 
 def test_global_soft_labels_and_their_ends():

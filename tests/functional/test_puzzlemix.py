@@ -167,13 +167,24 @@ def test_adversarial_noise_is_a_bounded_step_uphill():
     assert torch.equal(start, start_noise(images, 10, generator=torch.Generator().manual_seed(1)))
     assert 9.5 / 255 < start.abs().max() <= 10 / 255
     assert abs(start.mean()) < 1e-2
+    images[0] = 0.0
+    images[1] = 1.0
+    uncut = start_noise(torch.full_like(images, 0.5), 10, generator=torch.Generator().manual_seed(1))
+    cut = start_noise(images, 10, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(cut[2:], uncut[2:].clamp(-images[2:], 1 - images[2:]))
+    assert torch.equal(cut[:2], torch.stack([uncut[0].clamp(min=0), uncut[1].clamp(max=0)]))
     gradient = torch.randn_like(images)
+    gradient[3, 0] = float("nan")
     noise = adversarial_noise(start, gradient, 10, 0.5)
+    torch.testing.assert_close(noise[3, 0], 0.5 * start[3, 0])
+    gradient[3, 0] = 0.0
     torch.testing.assert_close(noise, 0.5 * (start + 12 / 255 * gradient.sign()).clamp(-10 / 255, 10 / 255))
     mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
     normalised = (images - mean[:, None, None]) / std[:, None, None]
     found = perturb(normalised, 10 * noise, mean, std) * std[:, None, None] + mean[:, None, None]
     torch.testing.assert_close(found, (images + 10 * noise).clamp(0, 1))
+    scaled = start_noise(normalised, 10, mean, std, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(scaled, cut, atol=1e-6, rtol=0)
     torch.testing.assert_close(perturb(images, 10 * noise), (images + 10 * noise).clamp(0, 1))
 
 
@@ -184,6 +195,8 @@ def test_adversarial_draws_and_grids_follow_their_generator():
         assert abs(sum(values) / 2000 - mean) < 0.05
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         sample_adversarial(1.5)
+    with pytest.raises(ValueError, match="adv_eps must be a finite number above 0"):
+        start_noise(torch.rand(1, 1, 2, 2), -1.0)
     grids = [sample_grid() for _ in range(400)]
     assert [abs(grids.count(grid) - 100) < 40 for grid in (2, 4, 8, 16)] == [True] * 4
 

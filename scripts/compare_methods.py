@@ -1,0 +1,61 @@
+#!/usr/bin/env python
+# SPDX-License-Identifier: Apache-2.0
+"""Set the finished runs of a folder side by side: one row per method, mean and standard deviation over seeds.
+
+    python scripts/compare_methods.py runs/cifar10 --title "CIFAR-10, ResNet-20"
+
+Reads the result.json of every run below the folder and writes report.md there: the table, and each run's command.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from glue_runs.method_table import method_table, run_figures
+from glue_runs.results import load_results
+from glue_runs.run import refuse
+from logitmix_nlp.methods import MIX_METHODS
+from logitmix_nlp.reports.tables import to_markdown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print and write the table; returns 0, or 2 after one line on stderr."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="Where the runs lie.")
+    parser.add_argument("--title", default="Methods", help="Caption of the table.")
+    options = parser.parse_args(arguments)
+    try:
+        report = make_report(options.folder, options.title)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    (options.folder / "report.md").write_text(report, encoding="utf-8")
+    print(report)
+    return 0
+
+
+def make_report(folder: Path, title: str) -> str:
+    """Table and commands as Markdown; methods in the order of `MIX_METHODS`, own names behind them."""
+    found = load_results(folder)
+    tasks = sorted({run.task for run in found})
+    if len(tasks) > 1:
+        raise ValueError(f"{folder} holds runs on {', '.join(tasks)}: name the folder of one of them.")
+    n_bins = {int(run.config.get("n_bins", 15)) for run in found}
+    if len(n_bins) > 1:
+        raise ValueError(
+            f"{folder} holds runs with {' and '.join(map(str, sorted(n_bins)))} bins, which do not compare."
+        )
+    order = list(MIX_METHODS)
+    found.sort(key=lambda run: order.index(run.method) if run.method in order else len(order))
+    methods = {run.method: [] for run in found}
+    for run in found:
+        methods[run.method].append(run_figures(run))
+    seeds = ", ".join(map(str, sorted({run.seed for run in found})))
+    table = method_table(f"{title}; seeds {seeds}", methods, n_bins.pop())
+    commands = "\n".join(shlex.join(run.command) for run in found)
+    return f"{to_markdown(table)}\n```bash\n{commands}\n```\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,295 @@
+#!/usr/bin/env python
+# SPDX-License-Identifier: Apache-2.0
+r"""Train an image classifier, pretrained or from scratch, with CutMix, PuzzleMix, LogitMix and their relatives.
+
+    python scripts/run_image_classification.py --mix_method logitmix_c --do_train --do_eval --output_dir runs/digits
+    python scripts/run_image_classification.py --data_dir cifar10 --config_name resnet_small_stem --recipe cutmix \
+        --mix_method logitmix_c --do_train --do_eval --output_dir runs/cifar10
+
+Images come from scikit-learn's digits (no source given), the Hub (`--dataset_name`), folders with one folder per
+class (`--train_dir --validation_dir`), or parquet files (`--train_file --validation_file`, or a folder of them:
+`--data_dir`).
+"""
+
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    BaseImageProcessor,
+    PreTrainedModel,
+    TrainerCallback,
+    set_seed,
+)
+
+from glue_runs.arguments import OutputArguments
+from glue_runs.command_line import given_flags, parse_flags, to_flags
+from glue_runs.data import load_named
+from glue_runs.job import check_stages, find_state, restore_history, set_up_logging
+from glue_runs.labels import drop_missing_labels, with_label_order
+from glue_runs.metrics import first_output, make_compute_metrics, predicted
+from glue_runs.preprocessing import select
+from glue_runs.record import RunState, run_record, without_secrets
+from glue_runs.run import finish, refuse, report, save_predictions, train
+from glue_runs.sources import parquet_parts
+from glue_runs.submission import write_predictions
+from logitmix_nlp.card import CardOptions, DatasetFacts
+from logitmix_nlp.card.command import is_local_path
+from logitmix_nlp.data_sources.class_names import align_labels
+from logitmix_nlp.data_sources.encoding import encode_labels
+from logitmix_nlp.data_sources.files import read_data_file
+from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
+from logitmix_nlp.images.datasets import ImageRows, digits, hold_out, read_image_folder, stored_images
+from logitmix_nlp.images.pictures import BadImage, seen_size
+from logitmix_nlp.images.recipes import recipe_flags
+from logitmix_nlp.images.scratch import from_scratch, name_classes
+
+logger = logging.getLogger("logitmix_nlp.images.run")
+
+ARGUMENTS = (ImageModelArguments, ImageDataArguments, OutputArguments, ImageTrainingArguments)
+USAGE = "%(prog)s [CONFIG.json | CONFIG.yaml] [--config_name MODEL] [--data_dir DIR] --do_train ... (see --help)"
+HELD_OUT = ", rows held out"
+SPLITS = {"train": "do_train", "validation": "do_eval", "test": "do_predict"}
+MODEL_FIELDS = (
+    "model_name_or_path", "config_name", "config_overrides", "image_size", "model_revision", "ignore_mismatched_sizes",
+)  # fmt: skip
+DATA_FIELDS = (
+    "dataset_name", "dataset_config_name", "data_dir", "train_dir", "train_file", "image_column_name",
+    "label_column_name", "max_train_samples", "train_val_split",
+)  # fmt: skip
+TRAINING_FIELDS = ("recipe", "crop_padding", "flip_prob", "lr_milestones", "lr_decay", "optim_args")
+
+
+@dataclasses.dataclass
+class ImageJob:
+    """What to do, with which trainer, on which rows."""
+
+    args: ImageTrainingArguments
+    data_args: ImageDataArguments
+    output_args: OutputArguments
+    inputs: dict[str, ImageRows]
+    trainer: ImageTrainer
+    state: RunState
+
+
+def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback] = ()) -> int:
+    """Run what the flags say; returns 0, 1 if a push failed, or 2 after one line on stderr about what was given."""
+    start, argv = time.perf_counter(), list(sys.argv[1:] if argv is None else argv)
+    try:
+        job = prepare(parse_arguments(argv), callbacks)
+    except (ValueError, OSError, ImportError) as error:
+        return refuse(error)
+    try:
+        run(job)
+    except BadImage as error:
+        return refuse(BadImage(str(error).strip().splitlines()[-1]))  # a worker of the loader adds its traceback
+    config, program = without_secrets(given_flags(ARGUMENTS, argv)), ("scripts/run_image_classification.py",)
+    return finish(job, config, time.perf_counter() - start, task=source_name(job.data_args), program=program)
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[Any, ...]:
+    """Parse flags; those of a recipe fill what the user left unset. A `ValueError` says what is wrong."""
+    given = given_flags(ARGUMENTS, argv, usage=USAGE)
+    if "recipe" in given:
+        argv = [*argv, *to_flags(recipe_flags(given["recipe"], given))]
+    parsed = parse_flags(ARGUMENTS, argv, usage=USAGE)
+    check_stages(parsed[-1])
+    return parsed
+
+
+def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ()) -> ImageJob:
+    """Read everything the user gave; what is wrong with it raises a `ValueError`, `OSError` or `ImportError`."""
+    model_args, data_args, output_args, args = arguments
+    set_up_logging(args)
+    set_seed(args.seed)
+    args.flip_prob = (0.0 if data_args.is_default else 0.5) if args.flip_prob is None else args.flip_prob
+    with args.main_process_first(desc="loading data"):
+        fields = {"model_fields": MODEL_FIELDS, "data_fields": DATA_FIELDS, "more_fields": TRAINING_FIELDS}
+        state = find_state(args, run_record(model_args, data_args, args, **fields)) if args.do_train else RunState()
+        raw, origins = load_splits(data_args, model_args, args.seed)
+    needed = [name for name, stage in SPLITS.items() if vars(args)[stage]]
+    for name in needed:
+        if name not in raw:
+            raise ValueError(f"--{SPLITS[name]} needs the split {name!r}; there is only: {', '.join(raw)}.")
+        raw[name] = stored_images(raw[name], data_args.image_column_name, origins[name])
+    data, names = encode_labels(raw, data_args.label_column_name, origins)
+    if not names:
+        found = "scores" if names is None else "missing"
+        raise ValueError(f"{origins[next(iter(raw))]}: labels must be classes, but are {found}.")
+    given_model = model_args
+    if state.finished:
+        model_args = ImageModelArguments(model_name_or_path=args.output_dir)
+    if model_args.model_name_or_path is None:
+        if not args.do_train:
+            raise ValueError("without --do_train, give a trained model with --model_name_or_path.")
+        places = {"column": data_args.image_column_name, "where": origins["train"]}
+        model, processor = from_scratch(model_args, data["train"], names, **places)
+    else:
+        model, processor, names = load_pretrained(model_args, names, complete="train" in raw, train=args.do_train)
+    limits = (data_args.max_train_samples, data_args.max_eval_samples, data_args.max_predict_samples)
+    limit = dict(zip(SPLITS, limits, strict=True))
+    inputs = {name: make_rows(data[name], limit[name], names, processor, data_args, origins[name]) for name in needed}
+    height, width = inputs[needed[0]].shape[1:]
+    args.crop_padding = min(height, width) // 8 if args.crop_padding is None else args.crop_padding
+    sides = seen_size(processor) or (height, width)
+    logger.info("The model sees %d x %d pixels. Classes: %s.", *sides, ", ".join(names))
+    trainer = ImageTrainer(
+        model,
+        args,
+        train_dataset=inputs.get("train"),
+        eval_dataset=inputs.get("validation"),
+        processing_class=processor,
+        compute_metrics=make_compute_metrics(("accuracy",), False, data_args.n_bins),
+        callbacks=list(callbacks),
+    )
+    trainer.card_options = card_options(given_model, data_args, raw, origins)
+    restore_history(trainer, state)
+    return ImageJob(args, data_args, output_args, inputs, trainer, state)
+
+
+def card_options(
+    model_args: ImageModelArguments, args: ImageDataArguments, raw: DatasetDict, origins: dict[str, str]
+) -> CardOptions:
+    """What the model card says of the data; only what came from the Hub is given a name there."""
+    here = args.dataset_name is None or is_local_path(args.dataset_name)
+    name = "digits of scikit-learn" if args.is_default else source_name(args) + (" (local data)" if here else "")
+    limits, held_out = {"train": args.max_train_samples, "validation": args.max_eval_samples}, is_held_out(origins)
+    hub = {} if here else {"hub_id": args.dataset_name, "config": args.dataset_config_name}
+    facts = {
+        split: DatasetFacts(name, split="train" if held_out else split, complete=limit is None and not held_out, **hub)
+        for split, limit in limits.items()
+        if split in raw
+    }
+    return CardOptions(
+        evaluation_data={"": facts["validation"]} if "validation" in facts else {},
+        training_data=facts.get("train"),
+        finetuned_from=model_args.model_name_or_path,
+        main_metric="accuracy",
+        n_bins=args.n_bins,
+    )
+
+
+def load_splits(
+    args: ImageDataArguments, model_args: ImageModelArguments, seed: int
+) -> tuple[DatasetDict, dict[str, str]]:
+    """The splits, and what to call each in an error; a validation split is held out if there is none."""
+    files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+    files = {name: Path(file) for name, file in files.items() if file is not None}
+    folders = {"train": args.train_dir, "validation": args.validation_dir, "test": args.test_dir}
+    folders = {name: folder for name, folder in folders.items() if folder is not None}
+    if args.is_default:
+        logger.info("No images given: taking the 1,797 digits of 8x8 pixels that come with scikit-learn.")
+        raw = digits()
+    elif args.dataset_name is not None:
+        options = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        raw = load_named(args.dataset_name, args.dataset_config_name, **options)
+    elif args.data_dir is not None:
+        parts = parquet_parts(Path(args.data_dir), lambda found: [name for name in SPLITS if name in found])
+        if not parts:
+            raise ValueError(f"--data_dir {args.data_dir} has no parquet file like train-00000-of-00001.parquet.")
+        raw = DatasetDict(
+            {name: concatenate_datasets(list(map(read_data_file, paths))) for name, paths in parts.items()}
+        )
+    elif folders:
+        raw = DatasetDict({name: read_image_folder(folder) for name, folder in folders.items()})
+    else:
+        other = [str(path) for path in files.values() if path.suffix != ".parquet"]
+        if other:
+            raise ValueError(f"{other[0]}: images are read from .parquet files, or from folders with --train_dir.")
+        raw = DatasetDict({name: read_data_file(path) for name, path in files.items()})
+    source = source_name(args)
+    origins = {name: str(files.get(name, folders.get(name, f"{source}, split {name!r}"))) for name in SPLITS}
+    if "validation" not in raw and "train" in raw:
+        raw = hold_out(raw, args.train_val_split, seed)
+        logger.info("No validation split: %d training rows are held out for it.", len(raw["validation"]))
+        origins["validation"] = f"{origins['train']}{HELD_OUT}"
+    return raw, origins
+
+
+def is_held_out(origins: dict[str, str]) -> bool:
+    """Whether the validation rows are training rows held out."""
+    return origins["validation"].endswith(HELD_OUT)
+
+
+def source_name(args: ImageDataArguments) -> str:
+    """Short name of the data."""
+    places = (args.dataset_name, args.data_dir, args.train_dir, args.validation_dir, args.test_dir)
+    named = [Path(place).name for place in places if place is not None]
+    files = [Path(file).stem for file in (args.train_file, args.validation_file, args.test_file) if file is not None]
+    return (named + files or ["digits"])[0]
+
+
+def load_pretrained(
+    args: ImageModelArguments, names: Sequence[str], *, complete: bool, train: bool
+) -> tuple[PreTrainedModel, BaseImageProcessor, tuple[str, ...]]:
+    """Model, image processor, and class names in the order of the model."""
+    hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
+    config = AutoConfig.from_pretrained(args.model_name_or_path, **hub)
+    names = align_labels(config.label2id, names, complete=complete)
+    if config.num_labels != len(names) and not args.ignore_mismatched_sizes:
+        raise ValueError(
+            f"{args.model_name_or_path} has a head of {config.num_labels} outputs, the data needs {len(names)}; "
+            "to start a new head, pass --ignore_mismatched_sizes."
+        )
+    if not train and "ForImageClassification" not in str(config.architectures):
+        raise ValueError(f"{args.model_name_or_path} has no classification head: without --do_train it would guess.")
+    name_classes(config, names)
+    processor = AutoImageProcessor.from_pretrained(args.model_name_or_path, **hub)
+    lacking = {"image_mean", "image_std", "rescale_factor"} - set(processor.to_dict())
+    if lacking:
+        raise ValueError(
+            f"{type(processor).__name__} of {args.model_name_or_path} has no {', '.join(sorted(lacking))}: choose a "
+            "model of Transformers' own, or train timm's from scratch with --config_name timm/NAME."
+        )
+    options = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes, **hub}
+    return AutoModelForImageClassification.from_pretrained(args.model_name_or_path, **options), processor, names
+
+
+def make_rows(
+    split: Dataset,
+    limit: int | None,
+    names: Sequence[str],
+    processor: BaseImageProcessor,
+    args: ImageDataArguments,
+    origin: str,
+) -> ImageRows:
+    """The first rows of a split as the trainer takes them, classes numbered as the model does."""
+    rows = drop_missing_labels(
+        with_label_order(select(split, limit), args.label_column_name, names), args.label_column_name
+    )
+    labels = args.label_column_name if args.label_column_name in rows.column_names else None
+    return ImageRows(rows, processor, args.image_column_name, labels, origin)
+
+
+def run(job: ImageJob) -> None:
+    """Train, evaluate and predict, as far as the job asks for it; figures go to `all_results.json`."""
+    folder, trainer = Path(job.args.output_dir), job.trainer
+    if job.args.do_train and not job.state.finished:
+        train(job)
+    for name, prefix in (("validation", "eval"), ("test", "predict")):
+        if not vars(job.args)[SPLITS[name]]:
+            continue
+        rows = job.inputs[name]
+        output = trainer.predict(rows, metric_key_prefix=prefix)
+        trainer.log(dict(output.metrics))
+        report(job, prefix, output.metrics, len(rows))
+        if not trainer.is_world_process_zero():
+            continue
+        logits, ids = first_output(output.predictions), range(len(rows))
+        if name == "test":
+            classes = [trainer.model.config.id2label[label] for label in predicted(logits, False).tolist()]
+            write_predictions(None, classes, ids, folder / "predictions.tsv")
+        elif job.output_args.save_predictions:
+            save_predictions(folder / f"{prefix}_predictions.parquet", ids, output.label_ids.reshape(-1), logits)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
