@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushes in the background of a training: one after another, in order, none lost in silence."""
 
+import contextlib
 import shutil
 import threading
 import time
@@ -68,6 +69,7 @@ class PushQueue:
         self._busy = self._failing = self._paused = False
         self._thread: threading.Thread | None = None
         self._messages: list[str] = []
+        self._places: set[Path] = set()
 
     def submit(self, save: Save) -> None:
         """Put a save at the end of the queue; waits only for a Hub that works but is slow.
@@ -83,16 +85,18 @@ class PushQueue:
                 oldest = self._waiting[1 if self._busy else 0]
                 self._give_up(oldest, f"{self._limit} saves were waiting for the Hub")
             self._waiting.append(save)
+            self._places.add(save.folder.parent)
             self._resume()
 
     def wait(self) -> None:
         """Wait until all saves are pushed; those that still fail are given up."""
         with self._changed:
             self._resume()
-            while self._waiting and not self._paused:
-                self._changed.wait()
+            while self._waiting and not self._paused and self._thread is not None and self._thread.is_alive():
+                self._changed.wait(1.0)
             for save in list(self._waiting):
                 self._give_up(save, "the Hub still fails")
+        self._tidy()
 
     def stop(self, seconds: float = 5.0) -> None:
         """Give up what waits, and leave the push in progress so many seconds to finish."""
@@ -103,6 +107,7 @@ class PushQueue:
             thread = self._thread
         if thread is not None:
             thread.join(seconds)
+        self._tidy()
 
     @property
     def unfinished(self) -> int:
@@ -134,8 +139,12 @@ class PushQueue:
         else:
             save.done.set_result(result)
         shutil.rmtree(save.folder, ignore_errors=True)
-        if save.folder.parent.is_dir() and not any(save.folder.parent.iterdir()):
-            save.folder.parent.rmdir()
+
+    def _tidy(self) -> None:
+        """Remove the folders of the copies if they are empty; by the thread that fills them, never while it does."""
+        for place in self._places:
+            with contextlib.suppress(OSError):  # copies of a push still in progress
+                place.rmdir()
 
     def _note_failure(self, error: BaseException) -> None:
         with self._changed:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue alone: order, disk space, a Hub that fails, and the end."""
 
+import sys
 from threading import Event
 
 import pytest
@@ -52,6 +53,24 @@ def test_saves_are_pushed_in_order_and_their_copies_deleted(hub, save, tmp_path)
     assert [item.done.result(timeout=5) for item in saves] == hub.got
     assert not (tmp_path / "copies").exists()
     assert queue.messages() == []
+
+
+def test_the_folder_of_copies_stays_while_copies_may_be_made(hub, save, tmp_path):
+    queue, item = PushQueue(hub.push), save(0)
+    queue.submit(item)
+    item.done.result(timeout=5)
+    assert (tmp_path / "copies").is_dir()
+    queue.wait()
+    assert not (tmp_path / "copies").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_pushing_thread_that_dies_does_not_hold_the_training(hub, save):
+    queue, item = PushQueue(lambda *given: sys.exit()), save(0)
+    queue.submit(item)
+    queue.wait()
+    with pytest.raises(HubPushError, match="was not pushed"):
+        item.done.result(timeout=5)
 
 
 def test_a_slow_hub_makes_the_training_wait_and_loses_nothing(hub, save, tmp_path):
