@@ -4,9 +4,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from logitmix_nlp.metrics import ClassificationMetrics
+from logitmix_nlp.stored_temperature import clear_temperature
 from logitmix_nlp.training_args import LOWER_IS_BETTER
 
 __all__ = ["CalibrationCallback"]
@@ -18,7 +27,9 @@ class CalibrationCallback(TrainerCallback):
     A callback sees the metrics of an evaluation, but not its logits, and only after they were logged. So this one is
     made from the trainer, and extends its `compute_metrics`, where the logits are: one evaluation pass, and the
     figures are there for the log, for `metric_for_best_model="eval_ece"` and for `EarlyStoppingCallback`, in whatever
-    order callbacks run. Figures that the trainer's own `compute_metrics` gives are kept.
+    order callbacks run. Figures that the trainer's own `compute_metrics` gives are kept. A temperature that
+    `python -m logitmix_nlp calibrate` stored with the model is removed when training starts: it would be that of the
+    old weights.
 
     Example:
         `trainer.add_callback(CalibrationCallback(trainer))`
@@ -37,9 +48,14 @@ class CalibrationCallback(TrainerCallback):
         trainer.compute_metrics = self._extended(trainer.compute_metrics)
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: PreTrainedModel,
+        **kwargs: Any,
     ) -> None:
-        """Check that the best checkpoint will be the best one."""
+        """Check that the best checkpoint will be the best one, and forget the temperature of the old weights."""
         name = str(args.metric_for_best_model)
         if name.split("_")[-1] in LOWER_IS_BETTER and args.greater_is_better:
             raise ValueError(
@@ -47,6 +63,7 @@ class CalibrationCallback(TrainerCallback):
                 f"{args.greater_is_better}, as stock TrainingArguments have it by default: set "
                 "greater_is_better=False."
             )
+        clear_temperature(model.config)
 
     def _extended(self, own: Callable[..., dict[str, float]] | None) -> Callable[..., dict[str, float]]:
         def compute_metrics(prediction: EvalPrediction, compute_result: bool | None = None) -> dict[str, float]:

@@ -17,6 +17,7 @@ from transformers.utils import CONFIG_NAME, logging
 __all__ = [
     "TEMPERATURE_KEY",
     "calibrated_logits",
+    "check_writable",
     "clear_temperature",
     "scale_outputs",
     "stored_temperature",
@@ -103,6 +104,30 @@ def clear_temperature(config: PreTrainedConfig) -> None:
         )
 
 
+def check_writable(folder: str | Path) -> Path:
+    """The `config.json` of a model's folder, to be asked for before the work of fitting a temperature.
+
+    Args:
+        folder (`str` or `Path`): Folder of the model.
+
+    Returns:
+        `Path`: The file.
+
+    Raises:
+        FileNotFoundError: If the folder holds no configuration, as if the id of a model on the Hub is given.
+        PermissionError: If its place cannot be written to.
+    """
+    path = Path(folder) / CONFIG_NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not a file: the temperature is written into a model's own folder; download the model first "
+            "(model.save_pretrained(folder))."
+        )
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise PermissionError(f"{path.resolve().parent} is not yours to write to: copy the model first.")
+    return path
+
+
 def write_temperature(folder: str | Path, temperature: float | None) -> float | None:
     """Set or remove the temperature in `config.json` of a model's folder; all else in it stays as it is.
 
@@ -121,12 +146,7 @@ def write_temperature(folder: str | Path, temperature: float | None) -> float | 
     """
     if temperature is not None and not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be finite and above 0, got {temperature}.")
-    path = Path(folder) / CONFIG_NAME
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not a file: the temperature is written into a model's own folder; download the model first "
-            "(model.save_pretrained(folder))."
-        )
+    path = check_writable(folder)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

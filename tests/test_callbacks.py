@@ -50,6 +50,14 @@ def test_a_stock_trainer_logs_calibration_at_each_evaluation(tmp_path, batched):
     assert last["eval_accuracy"] == (output.predictions.argmax(-1) == output.label_ids).mean()
 
 
+def test_the_temperature_of_the_old_weights_is_forgotten(tmp_path):
+    trainer = stock(tmp_path, max_steps=1, eval_strategy="no")
+    trainer.model.config.calibration_temperature = 2.0
+    trainer.add_callback(CalibrationCallback(trainer))
+    trainer.train()
+    assert "calibration_temperature" not in vars(trainer.model.config)
+
+
 def test_the_trainer_of_this_library_takes_it_too(tmp_path):
     trainer = tiny.trainer(tmp_path, TRAIN, eval_dataset=TEST)
     assert isinstance(trainer, LogitMixTrainer)

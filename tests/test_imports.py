@@ -73,7 +73,11 @@ ALLOWED = {
     "logitmix_nlp.temperature": ("logitmix_nlp.functional",),
     "logitmix_nlp.stored_temperature": (),
     "logitmix_nlp.pipelines": ("logitmix_nlp.stored_temperature",),
-    "logitmix_nlp.callbacks": ("logitmix_nlp.metrics", "logitmix_nlp.training_args"),
+    "logitmix_nlp.callbacks": (
+        "logitmix_nlp.metrics",
+        "logitmix_nlp.stored_temperature",
+        "logitmix_nlp.training_args",
+    ),
     "logitmix_nlp.hub": ("logitmix_nlp.hub",),
     "logitmix_nlp.__main__": ("logitmix_nlp.commands",),
     "logitmix_nlp.commands.push": ("logitmix_nlp.hub",),

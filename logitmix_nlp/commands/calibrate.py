@@ -4,10 +4,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
+from logitmix_nlp.evaluation.held_out import fit_temperature
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
-from logitmix_nlp.stored_temperature import TEMPERATURE_KEY, write_temperature
+from logitmix_nlp.stored_temperature import TEMPERATURE_KEY, check_writable, write_temperature
 from logitmix_nlp.temperature import TemperatureScaler
 
 __all__ = ["main"]
@@ -47,11 +50,13 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if options.data is None:
         raise ValueError("--data is missing: give labelled rows that the model was not trained on, or --remove.")
+    if not options.dry_run:
+        check_writable(options.model)
     classifier = model_of(options)
     rows = rows_of(options, classifier, options.data, options.split)
     logits = classifier.logits(classifier.batches(rows.inputs, options.batch_size))
-    scaler = TemperatureScaler().fit(logits, rows.labels)
-    print(to_text(_table(scaler, rows.origin.rstrip(","))))
+    scaler = fit_temperature(logits, rows)
+    print(to_text(_table(scaler, rows.origin)))
     if options.dry_run:
         print("Nothing was written.")
         return 0
@@ -63,6 +68,8 @@ def _run(argv: Sequence[str]) -> int:
     before = write_temperature(options.model, scaler.temperature)
     instead = "" if before is None else f" in place of {before}"
     print(f"{TEMPERATURE_KEY} = {scaler.temperature} was written into {options.model}/config.json{instead}.")
+    if (Path(options.model) / "README.md").is_file():
+        print(f"The figures in {options.model}/README.md are those without it.")
     return 0
 
 
@@ -73,5 +80,5 @@ def _table(scaler: TemperatureScaler, origin: str) -> Table:
         for name, title in (("nll", "NLL, nats"), ("ece", "ECE"))
     ]
     columns = (Column("T = 1", decimals=4), Column(f"T = {scaler.temperature:.4f}", decimals=4))
-    note = f"On the {report['rows']} rows of {origin} it was fitted to; others gain less. ECE of 15 bins."
+    note = f"On the {counted(report['rows'], 'row')} of {origin} it was fitted to; others gain less. ECE of 15 bins."
     return Table("temperature", "Before and after", "figure", columns, tuple(rows), (note,))

@@ -13,6 +13,7 @@ import torch
 from logitmix_nlp.commands.read_figures import ENTROPY, LOSSES, RELIABILITY
 from logitmix_nlp.commands.trained_figures import DENSITY, SOFT_TARGETS, SPIRAL
 from logitmix_nlp.plots import STYLES
+from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.reports.tables import to_text
 
 __all__ = ["main"]
@@ -62,8 +63,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _make(options: argparse.Namespace) -> list[Path]:
-    if options.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {options.seed}.")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed must be at least 0 and below 2**63, got {options.seed}.")
+    check_folder(options.output_dir)
     start = time.perf_counter()
     figure = FIGURES[options.name].compute(options)
     folder = Path(options.output_dir)

@@ -2,6 +2,7 @@
 """Figures without training: entropy of labels, loss terms of finished runs, reliability of saved predictions."""
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from logitmix_nlp import plots
 from logitmix_nlp.commands.figure_job import Figure, FigureJob, number_table
 from logitmix_nlp.figures import entropy, losses
 from logitmix_nlp.figures.predictions import named_paths, read_predictions
-from logitmix_nlp.functional.calibration import confidence_bins
+from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
 
 __all__ = ["ENTROPY", "LOSSES", "RELIABILITY"]
 
@@ -95,10 +96,7 @@ def _reliability_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _reliability(options: argparse.Namespace) -> Figure:
-    bins = {
-        name: confidence_bins(*read_predictions(path), options.n_bins)
-        for name, path in named_paths(options.files).items()
-    }
+    bins = {name: _bins(path, options.n_bins) for name, path in named_paths(options.files).items()}
     numbers = {
         name: {
             "rows": int(one.count.sum()),
@@ -123,6 +121,14 @@ def _reliability(options: argparse.Namespace) -> Figure:
         table,
         lambda path, style: plots.reliability_diagrams(bins, path, title, style=style),
     )
+
+
+def _bins(path: Path, n_bins: int) -> ConfidenceBins:
+    scores, labels, are_logits = read_predictions(path)
+    try:
+        return confidence_bins(scores, labels, n_bins, from_logits=are_logits)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 ENTROPY = FigureJob("entropy of mixup's labels against α", _entropy_flags, _entropy)

@@ -3,6 +3,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from logitmix_nlp.data_sources.lines import shown
+
 __all__ = ["align_labels"]
 
 
@@ -34,7 +36,7 @@ def align_labels(
         return tuple(spelt.get(name, given) for name, given in zip(theirs, order, strict=True))
     if not complete:
         raise ValueError(
-            f"the data has the labels {', '.join(names)}, the model knows {', '.join(order)}; "
+            f"the data has the labels {shown(names)}, the model knows {shown(order)}; "
             "give the training split too, or a model fine-tuned on these labels."
         )
     return tuple(names)

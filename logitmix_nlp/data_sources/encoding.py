@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
+from logitmix_nlp.data_sources.lines import shown
+
 __all__ = ["MISSING_LABEL", "encode_labels"]
 
 MISSING_LABEL = -1  # in a split without labels
@@ -92,7 +94,7 @@ def _ids(values: list, names: tuple[str, ...], origin: str) -> list[int]:
     ids = {name: position for position, name in enumerate(names)}
     for row, value in enumerate(values, start=1):
         if str(value) not in ids:
-            raise ValueError(f"{origin}, row {row}: found label {value!r}, allowed are: {', '.join(names)}.")
+            raise ValueError(f"{origin}, row {row}: found label {value!r}, allowed are: {shown(names)}.")
     return [ids[str(value)] for value in values]
 
 

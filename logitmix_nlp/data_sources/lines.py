@@ -2,10 +2,10 @@
 """Text files line by line: what is no UTF-8 text is refused by file and line."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["is_number", "iter_lines", "read_lines", "require_file"]
+__all__ = ["counted", "is_number", "iter_lines", "read_lines", "require_file", "shown"]
 
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
@@ -14,6 +14,17 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(n
 def is_number(text: str) -> bool:
     """Whether a cell of a text file is a number; `nan` and `inf` are numbers too."""
     return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 row, 2 rows."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
+def shown(names: Sequence[str], most: int = 10) -> str:
+    """Names for a message: all, or the first ones and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def require_file(*paths: Path) -> Path:
@@ -25,9 +36,8 @@ def require_file(*paths: Path) -> Path:
     while not folder.is_dir():
         folder = folder.parent
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     others = "".join(f", nor is {path}" for path in paths[1:])
-    raise FileNotFoundError(f"{paths[0]} is not a file{others}; {folder} holds: {shown or 'nothing'}.")
+    raise FileNotFoundError(f"{paths[0]} is not a file{others}; {folder} holds: {shown(names, 20) or 'nothing'}.")
 
 
 def iter_lines(path: Path) -> Iterator[str]:

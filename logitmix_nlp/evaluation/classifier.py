@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
+from logitmix_nlp.data_sources.lines import shown
 from logitmix_nlp.model_modes import evaluation_mode, inputs_of
 from logitmix_nlp.outputs import logits_of
 
@@ -49,6 +50,11 @@ class Classifier(NamedTuple):
         names = self.model.config.id2label
         return [str(names[place]) for place in range(self.model.config.num_labels)]
 
+    @property
+    def label2id(self) -> dict[str, int]:
+        """Class ids by name, as `id2label` has them, which is what pipelines go by."""
+        return {name: place for place, name in enumerate(self.class_names)}
+
     def inputs(self, rows: Sequence[Any], *, pad_to_max_length: bool = False) -> dict[str, torch.Tensor]:
         """Inputs of the model for some rows.
 
@@ -62,6 +68,7 @@ class Classifier(NamedTuple):
         if not self.is_text:
             images = [row.convert("RGB") if row.mode != self._mode() else row for row in rows]
             return dict(self.processor(images=images, return_tensors="pt"))
+        self._check_length(rows[0])
         columns = [list(column) for column in zip(*rows, strict=True)]
         alone = len(rows) == 1 and not pad_to_max_length  # needs no padding token
         padding = False if alone else ("max_length" if pad_to_max_length else True)
@@ -102,16 +109,28 @@ class Classifier(NamedTuple):
             )
         return logits
 
-    def pixel_statistics(self) -> dict[str, Sequence[float] | None]:
-        """Mean and standard deviation that the image processor brings pixels in `[0, 1]` to 0 and 1 with."""
-        settings = self.processor.to_dict()
-        if not settings.get("do_normalize", False):
-            return {"mean": None, "std": None}
-        return {"mean": settings["image_mean"], "std": settings["image_std"]}
+    def pixel_statistics(self) -> dict[str, list[float]]:
+        """Mean and standard deviation that the image processor brings pixels in `[0, 1]` to 0 and 1 with.
+
+        A processor that does not rescale (`do_rescale=False`) leaves them in `[0, 255]`.
+        """
+        settings, channels = self.processor.to_dict(), len(self._mode())
+        factor = 255 * settings["rescale_factor"] if settings.get("do_rescale", False) else 255.0
+        normal = settings.get("do_normalize", False)
+        mean, std = (settings["image_mean"], settings["image_std"]) if normal else ([0] * channels, [1] * channels)
+        return {"mean": [one / factor for one in mean], "std": [one / factor for one in std]}
 
     def _mode(self) -> str:
         channels = self.model.config.to_dict().get("num_channels", 3)
         return "L" if channels == 1 else "RGB"
+
+    def _check_length(self, row: Sequence[str]) -> None:
+        least = self.processor.num_special_tokens_to_add(len(row) == 2) + len(row)
+        if self.max_length is not None and self.max_length < least:
+            texts = "one text" if len(row) == 1 else "two texts"
+            raise ValueError(
+                f"max_seq_length must be at least {least} for {texts} and the special tokens, got {self.max_length}."
+            )
 
 
 def load_classifier(
@@ -136,19 +155,21 @@ def load_classifier(
 
     Raises:
         OSError: If model, tokenizer or processor cannot be read.
-        ValueError: If it has no classification head or tokenizer, or is a regression or multi-label model.
+        ValueError: If it has no classification head or tokenizer, is a regression or multi-label model, its `label2id`
+            contradicts its `id2label`, or the device cannot be used.
     """
     hub = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(name, **hub)
     is_text = _is_text(name, config)
     _check_single_label(name, config)
+    _check_names(name, config)
+    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
     model, report = auto.from_pretrained(name, output_loading_info=True, **hub)
     if report["missing_keys"]:
         shown = ", ".join(sorted(report["missing_keys"])[:3])
         raise ValueError(f"{name} lacks weights ({shown}), so it would guess: give a fine-tuned classifier.")
     processor = (AutoTokenizer if is_text else AutoImageProcessor).from_pretrained(name, **hub)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if is_text:
         if not set(processor.get_vocab()) - set(processor.all_special_tokens):
             raise ValueError(
@@ -182,6 +203,36 @@ def _check_single_label(name: str, config: Any) -> None:
             f"{name} is trained for {config.problem_type}; calibration here is that of one label per row, "
             "single_label_classification."
         )
+
+
+def _check_names(name: str, config: Any) -> None:
+    """Refuse names whose ids cannot be told: `label2id` may be the default, or what `id2label` says."""
+    if set(config.id2label) != set(range(config.num_labels)):
+        raise ValueError(f"{name}: id2label of its config.json must name the classes 0 to {config.num_labels - 1}.")
+    by_id = {str(config.id2label[place]): place for place in range(config.num_labels)}
+    given = {str(label): str(place) for label, place in (config.label2id or {}).items()}
+    default = all(label == f"LABEL_{place}" for label, place in given.items())
+    if len(by_id) < config.num_labels:
+        raise ValueError(f"{name}: its config.json gives two classes one name in id2label: {shown(list(by_id))}.")
+    if not default and given != {label: str(place) for label, place in by_id.items()}:
+        raise ValueError(
+            f"{name}: in its config.json label2id ({shown([f'{label}: {place}' for label, place in given.items()])}) "
+            f"contradicts id2label ({shown([f'{place}: {label}' for label, place in by_id.items()])}): mend it."
+        )
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {str(device)!r} cannot be used here ({reason}): give cpu, cuda or cuda:1."
+        ) from error
+    if found.type == "meta":
+        raise ValueError("device 'meta' computes nothing: give cpu, cuda or cuda:1.")
+    return found
 
 
 def _longest(asked: int | None, of_tokenizer: int, of_model: int | None) -> int | None:

@@ -15,10 +15,12 @@ from logitmix_nlp.functional.selective import row_confidences
 from logitmix_nlp.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
 from logitmix_nlp.reports.page import Picture, svg_bytes
 
-__all__ = ["INSIDE", "Diagram", "make_diagrams", "require_matplotlib"]
+__all__ = ["INSIDE", "PICTURES", "Diagram", "make_diagrams", "require_matplotlib"]
 
 INSIDE = "in distribution"
+PICTURES = ("reliability", "risk_coverage", "confidence")
 DIAGRAM_WIDTH, CURVES_WIDTH = 270, 520
+CURVE_COLUMNS = 2
 MAX_POINTS = 400  # of a curve
 STEPS = 50  # of a cumulative share of rows
 Draw = Callable[..., None]
@@ -68,7 +70,10 @@ def make_diagrams(study: Study) -> dict[str, Diagram]:
         "risk_coverage": _diagram("Risk and coverage", kept, _risk_coverage(study), CURVES_WIDTH),
     }
     if study.outside:
-        words, wide = "Share of rows by confidence, inside and outside", CURVES_WIDTH * len(study.scores)
+        words, wide = (
+            "Share of rows by confidence, inside and outside",
+            CURVES_WIDTH * min(CURVE_COLUMNS, len(study.scores)),
+        )
         found["confidence"] = _diagram("Confidence inside and outside", words, _confidence(study), wide)
     return found
 
@@ -109,4 +114,6 @@ def _confidence(study: Study) -> Draw:
             for name, scores in sets.items()
         }
         panels.append(CurvePanel(variant, "confidence", "share of rows at least that sure", curves))
-    return lambda target, **options: learning_curves(panels, target, names=list(sets), **options)
+    return lambda target, **options: learning_curves(
+        panels, target, names=list(sets), max_columns=CURVE_COLUMNS, **options
+    )

@@ -94,5 +94,8 @@ def figure_intervals(
         methods=dict.fromkeys(NOISY_FIGURES, "basic"),
         generator=torch.Generator().manual_seed(seed),
     )
-    cut = {name: found[name]._replace(low=max(0.0, found[name].low)) for name in NOISY_FIGURES}
+    cut = {
+        name: found[name]._replace(low=max(0.0, found[name].low), high=max(0.0, found[name].high))
+        for name in NOISY_FIGURES
+    }
     return {**found, **cut, "mce": Interval(found["mce"].value, math.nan, math.nan)}

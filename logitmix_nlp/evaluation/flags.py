@@ -36,6 +36,8 @@ def model_of(options: argparse.Namespace) -> Classifier:
     """The classifier that the flags name."""
     if options.batch_size < 1:
         raise ValueError(f"--batch_size must be at least 1, got {options.batch_size}.")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed must be at least 0 and below 2**63, got {options.seed}.")
     return load_classifier(
         options.model,
         revision=options.revision,
@@ -46,17 +48,39 @@ def model_of(options: argparse.Namespace) -> Classifier:
 
 
 def rows_of(
-    options: argparse.Namespace, classifier: Classifier, source: str, split: str | None, *, labelled: bool = True
+    options: argparse.Namespace,
+    classifier: Classifier,
+    source: str,
+    split: str | None,
+    *,
+    labelled: bool = True,
+    columns: Columns | None = None,
+    all_rows: bool = False,
 ) -> Rows:
-    """The rows of a source, in an order that needs little padding; `dataset_config_name` is for `--data` alone."""
+    """The rows of a source, in an order that needs little padding; `dataset_config_name` is for `--data` alone.
+
+    Args:
+        options (`argparse.Namespace`): The flags.
+        classifier (`Classifier`): Whose inputs and class ids are wanted.
+        source (`str`): See [`load_rows`].
+        split (`str`, *optional*): Split of it.
+        labelled (`bool`): Whether labels are read. If not, columns that this source lacks are guessed.
+        columns (`Columns`, *optional*): Columns of this source; `None` takes those of `--data`.
+        all_rows (`bool`): Whether `--max_eval_samples` does not hold for it.
+
+    Returns:
+        `Rows`: See [`load_rows`].
+    """
+    shared = Columns(tuple(options.text_column_names), options.image_column_name, options.label_column_name)
     return load_rows(
         source,
-        classifier.model.config.label2id if labelled else None,
+        classifier.label2id if labelled else None,
         is_text=classifier.is_text,
         split=split,
         config_name=options.dataset_config_name if source == options.data else None,
-        columns=Columns(tuple(options.text_column_names), options.image_column_name, options.label_column_name),
-        max_rows=options.max_eval_samples,
+        columns=shared if columns is None else columns,
+        optional_columns=not labelled and columns is None,
+        max_rows=None if all_rows else options.max_eval_samples,
     ).by_length()
 
 

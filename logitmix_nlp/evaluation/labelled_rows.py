@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows to evaluate on: from files, folders or the Hub to texts or images with the class ids of the model."""
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Image
+from datasets import ClassLabel, Dataset, DatasetDict, Image, Value
 
 from logitmix_nlp.data_sources.class_names import align_labels
 from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
 from logitmix_nlp.data_sources.downloads import download
 from logitmix_nlp.data_sources.encoding import encode_labels
 from logitmix_nlp.data_sources.files import FILE_TYPES, SAVED_NAME, read_data_file, read_saved
+from logitmix_nlp.data_sources.lines import shown
 
 __all__ = ["Columns", "Rows", "class_ids", "load_rows", "read_split"]
 
 LABEL_COLUMNS = ("label", "labels")
+BLANK_IS_MISSING = (".csv", ".tsv")  # where a missing text cannot be told from an empty one
 logger = logging.getLogger(__name__)
 
 
@@ -53,10 +56,16 @@ class Rows:
         """The rows at some places, in that order."""
         labels = None if self.labels is None else self.labels[places]
         if isinstance(self.inputs, _Images):
-            inputs = _Images(self.inputs.data, self.inputs.column, self.inputs.places[places])
+            inputs = replace(self.inputs, places=self.inputs.places[places])
         else:
             inputs = [self.inputs[place] for place in places]
         return replace(self, inputs=inputs, labels=labels)
+
+    def contents(self) -> list[Hashable]:
+        """What tells the inputs apart: rows with the same texts, or the same pixels, have equal ones."""
+        if not isinstance(self.inputs, _Images):
+            return list(self.inputs)
+        return [(one.mode, one.size, hashlib.sha256(one.tobytes()).digest()) for one in self.inputs]
 
     def by_length(self) -> "Rows":
         """The rows with the shortest texts first, so that batches hold little padding; images as they are."""
@@ -66,11 +75,14 @@ class Rows:
         return self.pick(np.argsort(lengths, kind="stable"))
 
 
+@dataclass(frozen=True, eq=False)
 class _Images(Sequence):
     """Images that are decoded when they are asked for, so that a large set needs no large memory."""
 
-    def __init__(self, data: Dataset, column: str, places: np.ndarray):
-        self.data, self.column, self.places = data, column, places
+    data: Dataset
+    column: str
+    places: np.ndarray
+    origin: str
 
     def __len__(self) -> int:
         return len(self.places)
@@ -82,9 +94,10 @@ class _Images(Sequence):
         try:
             image = self.data[row][self.column]
         except OSError as error:
-            raise ValueError(f"row {row + 1}: column {self.column!r} holds no readable image ({error}).") from error
+            where = f"{self.origin}, row {row + 1}"
+            raise ValueError(f"{where}: column {self.column!r} holds no readable image ({error}).") from error
         if image is None:
-            raise ValueError(f"row {row + 1}: the image of column {self.column!r} is missing.")
+            raise ValueError(f"{self.origin}, row {row + 1}: the image of column {self.column!r} is missing.")
         return image
 
 
@@ -96,6 +109,7 @@ def load_rows(
     split: str | None = None,
     config_name: str | None = None,
     columns: Columns = Columns(),  # noqa: B008 (a tuple cannot change)
+    optional_columns: bool = False,
     max_rows: int | None = None,
 ) -> Rows:
     """Rows of a file, a folder or a Hub dataset.
@@ -107,8 +121,9 @@ def load_rows(
         is_text (`bool`): Whether rows are texts; else images.
         split (`str`, *optional*): Split of a source that has several.
         config_name (`str`, *optional*): Configuration of a Hub dataset.
-        columns (`Columns`): Names of the columns, as far as they are not to be guessed. Where no labels are read,
-            names that the source lacks are guessed, too: rows from elsewhere have their own.
+        columns (`Columns`): Names of the columns, as far as they are not to be guessed.
+        optional_columns (`bool`): Guess the columns, too, if the source lacks one of those named: rows from elsewhere
+            have their own.
         max_rows (`int`, *optional*): Take this many of the first rows only.
 
     Returns:
@@ -125,17 +140,21 @@ def load_rows(
         data = data.select(range(min(max_rows, len(data))))
     if len(data) == 0:
         raise ValueError(f"{origin} holds no rows.")
+    if optional_columns:
+        named = {*columns.text, columns.image} <= {*data.column_names, None}
+        columns = (columns if named else Columns())._replace(label=columns.label)
+        columns = columns if columns.label in data.column_names else columns._replace(label=None)
     label = _label_column(data, columns.label, origin, needed=label2id is not None)
-    if label2id is None and not set(columns.text) | {columns.image} <= {*data.column_names, None}:
-        columns = Columns()
     if is_text:
         texts = tuple(columns.text or guess_text_columns(data, label or "", origin))
         check_texts(data, texts, origin)
         inputs = list(zip(*(data[name][:] for name in texts), strict=True))
+        if Path(source).suffix in BLANK_IS_MISSING:
+            _check_blank(inputs, texts, origin)
         used = Columns(texts, None, label)
     else:
         data, image = _image_column(data, columns.image, origin)
-        inputs, used = _Images(data, image, np.arange(len(data))), Columns((), image, label)
+        inputs, used = _Images(data, image, np.arange(len(data)), origin), Columns((), image, label)
     labels = None if label2id is None else class_ids(data, label, label2id, origin)
     return Rows(origin, inputs, labels, used)
 
@@ -158,10 +177,12 @@ def read_split(
     if split is None and len(data) == 1:
         (split,) = data
     elif split is None:
-        raise ValueError(f"{source} has the splits {', '.join(data)}: name one with --split.")
+        raise ValueError(
+            f"{source} has the splits {', '.join(data)}: name one with --split, for --ood with --ood_split, and so on."
+        )
     elif split not in data:
         raise ValueError(f"{source} has no split {split!r}, it has: {', '.join(data)}.")
-    return data[split], source if len(data) == 1 else f"{source}, split {split!r},"
+    return data[split], source if len(data) == 1 else f"split {split!r} of {source}"
 
 
 def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: str) -> np.ndarray:
@@ -171,8 +192,9 @@ def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: s
         data (`Dataset`): The rows.
         column (`str`): Label column: class names as strings or a `ClassLabel`, or integers.
         label2id (`Mapping[str, int]`): Class names and ids of the model. Names are compared without regard to case; a
-            model's `LABEL_3` counts as the name `3`. Integers that are none of its names are its class ids; so are
-            those of a `ClassLabel` with as many classes, if the model only has names such as `LABEL_0`.
+            model's `LABEL_3` counts as the name `3`. Integers, or whole floats, that are none of its names are its
+            class ids; so are those of a `ClassLabel` with as many classes, if the model only has names such as
+            `LABEL_0`.
         origin (`str`): Quoted in errors.
 
     Returns:
@@ -181,11 +203,16 @@ def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: s
     Raises:
         ValueError: If a label is missing, a number with a fraction, or unknown to the model.
     """
+    feature = data.features[column]
+    if isinstance(feature, Value) and feature.dtype.startswith("float"):
+        values = data[column][:]
+        if all(value is not None and value.is_integer() for value in values):
+            data = data.cast_column(column, Value("int64"))
     encoded, names = encode_labels({"validation": data}, column, {"validation": origin})
     if names is None:
         raise ValueError(
             f"{origin}: column {column!r} holds numbers with fractions, the scores of a regression; a classifier is "
-            f"evaluated on classes: {', '.join(label2id)}."
+            f"evaluated on classes: {shown(list(label2id))}."
         )
     labels = np.asarray(encoded["validation"][column][:])
     generic = all(name.lower() == f"label_{place}" for name, place in label2id.items())
@@ -194,7 +221,7 @@ def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: s
             logger.warning(
                 "The model does not name its classes; those of %s are taken in their order: %s.",
                 origin,
-                ", ".join(names),
+                shown(names),
             )
         return labels
     known = {name.lower().removeprefix("label_") for name in label2id}
@@ -204,7 +231,7 @@ def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: s
         if outside:
             raise ValueError(
                 f"{origin}: found the class {outside[0]}, but the model has {len(label2id)} classes, 0 to "
-                f"{len(label2id) - 1}: {', '.join(label2id)}."
+                f"{len(label2id) - 1}: {shown(list(label2id))}."
             )
         return table[labels]
     try:
@@ -212,10 +239,17 @@ def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: s
     except ValueError as error:
         order_of_model = sorted(label2id, key=lambda name: label2id[name])
         raise ValueError(
-            f"{origin}, column {column!r}: the data has the labels {', '.join(names)}; the model knows "
-            f"{', '.join(order_of_model)}. Rename them, or name another column with --label_column_name."
+            f"{origin}, column {column!r}: the data has the labels {shown(names)}; the model knows "
+            f"{shown(order_of_model)}. Rename them, or name another column with --label_column_name."
         ) from error
     return np.array([order.index(name) for name in names])[labels]
+
+
+def _check_blank(inputs: Sequence[tuple[str, ...]], columns: Sequence[str], origin: str) -> None:
+    """Refuse rows without any text."""
+    for row, texts in enumerate(inputs, start=1):
+        if not any(text.strip() for text in texts):
+            raise ValueError(f"{origin}, row {row}: the text of column {', '.join(map(repr, columns))} is missing.")
 
 
 def _are_integers(names: Sequence[str]) -> bool:
@@ -223,7 +257,7 @@ def _are_integers(names: Sequence[str]) -> bool:
 
 
 def _label_column(data: Dataset, column: str | None, origin: str, needed: bool) -> str | None:
-    if column is not None and (needed or column in data.column_names):
+    if column is not None:
         if column not in data.column_names:
             raise ValueError(f"{origin} has no label column {column!r}; it has: {', '.join(data.column_names)}.")
         return column

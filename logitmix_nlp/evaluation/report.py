@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logitmix_nlp.evaluation.diagrams import INSIDE, Diagram
+from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.evaluation.diagrams import INSIDE, PICTURES, Diagram
 from logitmix_nlp.evaluation.figures import FIGURES
 from logitmix_nlp.evaluation.study import SHIFT_FIGURES, Study
 from logitmix_nlp.functional.bootstrap import Interval
@@ -91,7 +92,7 @@ def evaluation_report(
 def write_evaluation(
     folder: str | Path, report: Report, diagrams: Mapping[str, Diagram], record: Mapping[str, Any]
 ) -> list[Path]:
-    """Write `report.html`, `report.json` and each picture as PNG and SVG.
+    """Write `report.html`, `report.json` and each picture as PNG and SVG; pictures of an earlier report there go.
 
     Args:
         folder (`str` or `Path`): Made if it is not there.
@@ -106,6 +107,10 @@ def write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"report.html": to_html(report), "report.json": json.dumps(record, indent=2, allow_nan=False) + "\n"}
     paths = [folder / name for name in texts]
+    if paths[1].is_file():
+        for name in PICTURES:
+            for kind in (".png", ".svg"):
+                (folder / f"{name}{kind}").unlink(missing_ok=True)
     for path, text in zip(paths, texts.values(), strict=True):
         path.write_text(text, encoding="utf-8", newline="\n")
     return paths + [path for name, diagram in diagrams.items() for path in diagram.write(folder, name)]
@@ -118,7 +123,10 @@ def _figure_table(study: Study, fitted_on: str) -> Table:
         (title, tuple(_estimate(study.figures[variant][name]) for variant in variants))
         for name, title in FIGURES.items()
     ]
-    notes = [f"{len(study.labels)} rows, {study.n_bins} bins; ↑ is better when higher, ↓ when lower.", GLOSSARY]
+    notes = [
+        f"{counted(len(study.labels), 'row')}, {counted(study.n_bins, 'bin')}; ↑ is better when higher, ↓ when lower.",
+        GLOSSARY,
+    ]
     if with_ends:
         notes.append(
             "In brackets: 95% bootstrap intervals over the rows. Those of ECE, OE, adaptive and class-wise ECE are "

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.figures import calibration_figures, figure_intervals
 from logitmix_nlp.evaluation.labelled_rows import Rows
-from logitmix_nlp.evaluation.variants import Batches, Variants
+from logitmix_nlp.evaluation.variants import MC_DROPOUT, Batches, Variants
 from logitmix_nlp.functional.bootstrap import Interval
 from logitmix_nlp.functional.ood import ood_metrics
 
@@ -27,7 +28,8 @@ class Study(NamedTuple):
         labels (`torch.Tensor` of shape `(N,)`): Their classes.
         figures (`dict[str, dict[str, Interval]]`): Variant, then name of [`FIGURES`].
         outside_scores (`dict[str, dict[str, torch.Tensor]]`): Name of a set from outside, then variant: scores.
-        outside (`dict[str, dict[str, dict[str, float]]]`): The same: figures of [`functional.ood_metrics`].
+        outside (`dict[str, dict[str, dict[str, float]]]`): The same: figures of [`functional.ood_metrics`];
+            of MC dropout without those of the energy, which is 0 for every row.
         shifts (`dict[str, dict[str, dict[str, float]]]`): Name of a shift, `"none"` first, then variant: figures of
             `SHIFT_FIGURES`. Empty if there is no shift.
         n_bins (`int`): Confidence bins.
@@ -81,11 +83,12 @@ def make_study(
     """
     labels = torch.as_tensor(rows.labels)
     scores = _scores(variants, rows.origin, batches)
-    logger.info("Computing the figures and their intervals")
+    resamples = f"; {n_resamples} resamples for the intervals take a while with many rows" if n_resamples else ""
+    logger.info("Computing the figures of %s%s", counted(len(labels), "row"), resamples)
     figures = {name: figure_intervals(found, labels, n_bins, n_resamples, seed) for name, found in scores.items()}
     outside_scores = {name: _scores(variants, name, inputs) for name, inputs in outside.items()}
     found_outside = {
-        name: {variant: _floats(ood_metrics(scores[variant], out)) for variant, out in by_variant.items()}
+        name: {variant: _outside(variant, scores[variant], out) for variant, out in by_variant.items()}
         for name, by_variant in outside_scores.items()
     }
     shifted = {name: _scores(variants, name, inputs) for name, inputs in shifts.items()}
@@ -99,6 +102,13 @@ def make_study(
 def _scores(variants: Variants, name: str, batches: Batches) -> dict[str, torch.Tensor]:
     logger.info("Predicting: %s", name)
     return variants.scores(batches)
+
+
+def _outside(variant: str, scores: torch.Tensor, out: torch.Tensor) -> dict[str, float]:
+    found = _floats(ood_metrics(scores, out))
+    if variant == MC_DROPOUT:  # scores are log probabilities, and their energy is 0 but for rounding
+        found = {name: value for name, value in found.items() if not name.endswith("_energy")}
+    return found
 
 
 def _chosen(scores: torch.Tensor, labels: torch.Tensor, n_bins: int) -> dict[str, float]:

@@ -8,16 +8,14 @@ import numpy as np
 import torch
 
 from logitmix_nlp.evaluation.classifier import Classifier
-from logitmix_nlp.evaluation.labelled_rows import Rows
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
 from logitmix_nlp.mixup_rescaling import mean_at_site, rescaled_logits
 from logitmix_nlp.robustness import mc_dropout_logits
 from logitmix_nlp.stored_temperature import stored_temperature
-from logitmix_nlp.temperature import TemperatureScaler
 
-__all__ = ["AS_TRAINED", "Batches", "Variants", "halves"]
+__all__ = ["AS_TRAINED", "MC_DROPOUT", "Batches", "Variants"]
 
-AS_TRAINED = "as trained"
+AS_TRAINED, MC_DROPOUT = "as trained", "MC dropout"
 Batches = Callable[[], Iterable[Mapping[str, Any]]]  # called once for each reading of the rows
 
 
@@ -54,7 +52,7 @@ class Variants(NamedTuple):
             found["mixup rescaling"] = rescaled_logits(model, batches(), **self.rescaling)
         if self.passes:
             generator = torch.Generator().manual_seed(self.seed)
-            found["MC dropout"] = mc_dropout_logits(model, batches(), self.passes, generator).log_probs
+            found[MC_DROPOUT] = mc_dropout_logits(model, batches(), self.passes, generator).log_probs
         return found
 
     def with_stored(self) -> "Variants":
@@ -64,37 +62,23 @@ class Variants(NamedTuple):
             return self
         return self._replace(temperatures={**self.temperatures, f"stored T = {found:.4g}": found})
 
-    def with_fitted(self, logits: torch.Tensor, labels: np.ndarray) -> tuple["Variants", TemperatureScaler]:
-        """With a temperature fitted to held-out rows, and the scaler that holds what it found."""
-        scaler = TemperatureScaler().fit(logits, labels)
-        name = f"fitted T = {scaler.temperature:.4g}"
-        return self._replace(temperatures={**self.temperatures, name: scaler.temperature}), scaler
+    def with_fitted(self, temperature: float) -> "Variants":
+        """With a temperature that was fitted to held-out rows."""
+        return self._replace(temperatures={**self.temperatures, f"fitted T = {temperature:.4g}": temperature})
 
-    def with_rescaling(self, alpha: float, training_batches: Batches) -> "Variants":
-        """With the prediction-time rescaling of Carratino et al. for a model that mixup at the pixels trained."""
+    def with_rescaling(self, alpha: float, training_batches: Batches, labels: np.ndarray) -> "Variants":
+        """With the rescaling of Carratino et al. (Eq. 15), for a model that mixup at the pixels trained.
+
+        Args:
+            alpha (`float`): α of that mixup.
+            training_batches (`Callable`): Its training rows, for their mean.
+            labels (`np.ndarray` of shape `(N,)`): Their classes, for the share of each.
+
+        Returns:
+            `Variants`: With one more.
+        """
         theta = float(truncated_beta_mean(alpha))
         mean = mean_at_site(self.classifier.model, training_batches(), "input")
-        return self._replace(rescaling={"theta": theta, "mean": mean, "site": "input"})
-
-
-def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Two halves of the rows, drawn at random: one to fit on, one to evaluate on.
-
-    Args:
-        rows (`Rows`): At least 4.
-        seed (`int`): Of the draw.
-
-    Returns:
-        `tuple[Rows, Rows]`: No row is in both; the second is the larger one of an odd number.
-
-    Raises:
-        ValueError: If there are too few rows.
-    """
-    if len(rows) < 4:
-        raise ValueError(
-            f"{rows.origin} holds {len(rows)} rows, too few to fit a temperature on one half and to evaluate on the "
-            "other: give --calibration_data."
-        )
-    order = np.random.default_rng(seed).permutation(len(rows))
-    half = len(rows) // 2
-    return rows.pick(np.sort(order[:half])), rows.pick(np.sort(order[half:]))
+        shares = np.bincount(labels, minlength=self.classifier.model.config.num_labels) / len(labels)
+        found = {"theta": theta, "mean": mean, "site": "input", "label_mean": torch.from_numpy(shares)}
+        return self._replace(rescaling=found)

@@ -85,24 +85,27 @@ def named_paths(texts: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def read_predictions(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (or probabilities) `(N, C)` and labels `(N,)` of one model.
+def read_predictions(path: str | Path) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """Logits (or probabilities) `(N, C)` and labels `(N,)` of one model, and whether they are logits.
 
     Args:
         path (`str` or `Path`): `.npz` with arrays `logits` or `probs`, and `labels`; or `.parquet` with columns
             `logits` and `label`, as `run_glue.py --save_predictions` writes it.
+
+    Returns:
+        `tuple`: Scores, labels, and `True` for logits, by the name of the array; logits win if there are both.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is another kind of file, or lacks one of them.
     """
     if Path(path).suffix == ".parquet":
-        return _from_parquet(path)
+        return (*_from_parquet(path), True)
     arrays = _npz(path)
-    scores = next((arrays[name] for name in ("logits", "probs") if name in arrays), None)
-    if scores is None or "labels" not in arrays:
+    name = next((name for name in ("logits", "probs") if name in arrays), None)
+    if name is None or "labels" not in arrays:
         raise ValueError(f"{path}: expected arrays 'logits' (or 'probs') and 'labels', found {_listed(arrays)}.")
-    return torch.from_numpy(scores), torch.from_numpy(arrays["labels"])
+    return torch.from_numpy(arrays[name]), torch.from_numpy(arrays["labels"]), name == "logits"
 
 
 def read_epochs(path: str | Path) -> EpochPredictions:

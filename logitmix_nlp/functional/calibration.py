@@ -107,7 +107,9 @@ def confidence_bins(
         labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`.
         n_bins (`int`): Number of bins `M`, at least 1. The confidence of given probabilities is compared with bin
             edges of the same dtype (0.6 in float32 lies in `(…, 0.6]`); that of logits is computed in float64.
-        from_logits (`bool`, *optional*): Say what the scores are instead of having them recognised.
+        from_logits (`bool`, *optional*): Say what the scores are. `None` takes both: rows in `[0, 1]` that sum to 1
+            are probabilities, sums a little off are refused, all else is logits, broken probabilities included;
+            `False` refuses what are no probabilities.
 
     Returns:
         `ConfidenceBins`: Counts and sums per bin, on the device of the input.

@@ -20,7 +20,9 @@ def checked_predictions(
     Args:
         scores (`torch.Tensor` of shape `(N, C)`): Logits or probabilities; NumPy arrays are taken too.
         labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`.
-        from_logits (`bool`, *optional*): Say what the scores are instead of having them recognised.
+        from_logits (`bool`, *optional*): Say what the scores are. `None` takes both: rows in `[0, 1]` that sum to 1
+            are probabilities, sums a little off are refused, all else is logits, broken probabilities included;
+            `False` refuses what are no probabilities.
 
     Returns:
         `tuple`: Scores, labels on their device as int64, and whether the scores are logits.

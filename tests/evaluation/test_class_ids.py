@@ -63,7 +63,12 @@ def test_another_number_of_named_classes_is_refused():
         ids([0, 1], UNNAMED, ["bad", "good"])
 
 
-def test_scores_are_told_from_classes_by_their_type():
-    data = Dataset.from_dict({"text": ["a", "b"], "label": [1.0, 2.0]})
-    with pytest.raises(ValueError, match="scores of a regression"):
-        class_ids(data, "label", NLI, "x.csv")
+def test_whole_floats_are_ids_without_a_warning(caplog):
+    assert ids([2.0, 0.0, 1.0], NLI) == [2, 0, 1]
+    assert not caplog.text
+
+
+def test_a_thousand_names_are_not_listed():
+    names = {f"class {place}": place for place in range(1000)}
+    with pytest.raises(ValueError, match=r"class 9 and 990 more\. Rename them"):
+        ids(["other"], names)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+
 import numpy as np
 import pytest
 import samples
@@ -41,6 +43,42 @@ def test_long_texts_are_cut_to_the_smallest_limit(tmp_path):
     assert load_classifier(folder).inputs(long)["input_ids"].shape == (1, 12)
     assert load_classifier(folder, max_length=5).inputs(long)["input_ids"].shape == (1, 5)
     assert load_classifier(folder, max_length=500).inputs(long)["input_ids"].shape == (1, 12)
+    assert load_classifier(folder, max_length=3).inputs(long)["input_ids"].shape == (1, 3)
+    for texts, least in ((long, 3), ([("cat", "it")], 5)):
+        with pytest.raises(ValueError, match=f"max_seq_length must be at least {least} for"):
+            next(load_classifier(folder, max_length=least - 1).batches(texts, 1))
+
+
+def with_config(folder, **settings) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label2id": {"good": 0, "bad": 1}}, "label2id .good: 0, bad: 1. contradicts id2label .0: bad, 1: good."),
+        ({"id2label": {"0": "bad", "1": "bad"}}, "gives two classes one name"),
+        ({"id2label": {"1": "bad", "2": "good"}}, "must name the classes 0 to 1"),
+        ({"label2id": {"bad": "0", "good": "1"}}, None),
+        ({"label2id": {"LABEL_0": 0, "LABEL_1": 1}}, None),
+    ],
+)
+def test_classes_are_named_by_id2label(tmp_path, settings, message):
+    folder = samples.write_model(tmp_path)
+    folder = with_config(folder, **{"id2label": {"0": "bad", "1": "good"}, **settings})
+    if message is None:
+        assert load_classifier(folder).label2id == {"bad": 0, "good": 1}
+    else:
+        with pytest.raises(ValueError, match=message):
+            load_classifier(folder)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(tmp_path, device):
+    with pytest.raises(ValueError, match=f"device '{device}'"):
+        load_classifier(str(samples.write_model(tmp_path)), device=device)
 
 
 def test_pairs_go_to_the_tokenizer_as_pairs(tmp_path):
@@ -80,6 +118,17 @@ def test_fgsm_moves_each_pixel_by_epsilon_in_its_own_range(vit):
         for x in (clean, moved)
     ]
     assert losses[1] > losses[0]
+
+
+@pytest.mark.parametrize("normal", [True, False])
+@pytest.mark.parametrize("rescale", [{"do_rescale": False}, {"rescale_factor": 1 / 127.5}])
+def test_fgsm_knows_the_range_of_the_pixels(vit, rescale, normal):
+    numbers = {"image_mean": [0.4] * 3, "image_std": [0.2] * 3} if normal else {"do_normalize": False}
+    plain = vit._replace(processor=ViTImageProcessor(size={"height": 16, "width": 16}, do_normalize=False))
+    other = vit._replace(processor=ViTImageProcessor(size={"height": 16, "width": 16}, **rescale, **numbers))
+    pixels, seen = (one.inputs(image_rows(2).inputs)["pixel_values"] for one in (plain, other))
+    mean, std = (torch.tensor(one).view(-1, 1, 1) for one in other.pixel_statistics().values())
+    torch.testing.assert_close(seen * std + mean, pixels, atol=1e-5, rtol=1e-5)
 
 
 def test_noise_has_the_shape_of_the_rows(vit, tmp_path):

@@ -2,94 +2,20 @@
 """`python -m logitmix_nlp evaluate` and `calibrate`, from the command line to their files."""
 
 import json
-import logging
 import re
 
-import numpy as np
 import pytest
 import samples
 import tiny
 import torch
-import zoo
+from evaluation_samples import failure, logits_of, rows_file, texts
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, ViTImageProcessor
 
 from logitmix_nlp.commands import calibrate, evaluate
 from logitmix_nlp.evaluation.figures import FIGURES
 from logitmix_nlp.functional import expected_calibration_error, negative_log_likelihood, ood_metrics
 from logitmix_nlp.temperature import TemperatureScaler
-
-WORDS = samples.WORDS.split()[5:-2]
-CLASSES = ("bad", "fair", "good")
-
-
-def texts(count: int, seed: int) -> list[str]:
-    random = np.random.default_rng(seed)
-    return [" ".join(random.choice(WORDS, random.integers(2, 9))) for _ in range(count)]
-
-
-def rows_file(path, count=40, seed=0, labelled=True):
-    labels = np.random.default_rng(seed + 100).integers(3, size=count)
-    rows = [{"text": text, "label": CLASSES[k]} for text, k in zip(texts(count, seed), labels, strict=True)]
-    rows = rows if labelled else [{"text": row["text"]} for row in rows]
-    return samples.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    """Commands set up logging for their whole process."""
-    ours = logging.getLogger("logitmix_nlp")
-    handlers, level = list(ours.handlers), ours.level
-    yield
-    ours.handlers[:] = handlers
-    ours.setLevel(level)
-
-
-@pytest.fixture
-def model(tmp_path):
-    """A text classifier whose class ids are not in the alphabetical order of the names."""
-    names = {"id2label": {0: "good", 1: "bad", 2: "fair"}, "label2id": {"good": 0, "bad": 1, "fair": 2}}
-    return samples.write_model(tmp_path / "model", 3, hidden_dropout_prob=0.1, **names)
-
-
-@pytest.fixture
-def image_model(tmp_path):
-    zoo.build("vit").save_pretrained(tmp_path / "vit")
-    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "vit")
-    return tmp_path / "vit"
-
-
-@pytest.fixture
-def images(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    random = np.random.default_rng(0)
-    for place in range(12):
-        folder = tmp_path / "images" / f"class {place % 3}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = random.integers(0, 255, (20, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).convert("L" if place == 5 else "RGB").save(folder / f"{place:02}.png")
-    return tmp_path / "images"
-
-
-def logits_of(model, path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and class ids of the rows of a file, one row at a time."""
-    network = AutoModelForSequenceClassification.from_pretrained(model).eval()
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    with torch.no_grad():
-        logits = torch.cat([network(**tokenizer(row["text"], return_tensors="pt")).logits for row in rows])
-    return logits, torch.tensor([network.config.label2id[row["label"]] for row in rows])
-
-
-def failure(command, capsys, *argv) -> str:
-    capsys.readouterr()  # progress bars of the test's own loading and saving
-    assert command.main([str(argument) for argument in argv]) == 2
-    error = capsys.readouterr().err
-    lines = [line for line in error.splitlines() if not line.startswith(("INFO", "WARNING"))]
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def test_figures_of_a_text_model_are_those_of_its_logits(tmp_path, model, capsys):
@@ -127,6 +53,8 @@ def test_figures_of_a_text_model_are_those_of_its_logits(tmp_path, model, capsys
     for name in ("reliability", "risk_coverage", "confidence"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in (tmp_path / "out" / f"{name}.svg").read_bytes()
+    with Image.open(tmp_path / "out" / "confidence.png") as picture:
+        assert picture.width < 2 * picture.height  # three panels, two in a row
 
 
 def test_without_other_rows_half_of_the_data_is_held_out(tmp_path, model, capsys):

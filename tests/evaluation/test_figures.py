@@ -36,8 +36,16 @@ def test_each_interval_is_that_of_the_figure_alone(name):
     )
     found = figure_intervals(LOGITS, LABELS, 7, n_resamples=40, seed=5)[name]
     assert found.value == pytest.approx(expected.value)
-    low = max(expected.low, 0) if method == "basic" else expected.low
-    assert (found.low, found.high) == pytest.approx((low, expected.high))
+    low, high = (max(end, 0) if method == "basic" else end for end in (expected.low, expected.high))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_no_interval_of_an_error_ends_below_0():
+    """20 rows of each confidence, as many right as it says: the ECE is 0, and every resample has more."""
+    shares = torch.tensor([0.6, 0.7, 0.8, 0.9], dtype=torch.float64).repeat_interleave(20)
+    labels = (torch.arange(20) >= (20 * shares).round().view(4, 20)).long().flatten()
+    found = figure_intervals(torch.stack([shares, 1 - shares], 1).log(), labels, n_resamples=40)["ece"]
+    assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-9)
 
 
 def test_what_does_not_exist_is_nan():

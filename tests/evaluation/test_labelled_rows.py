@@ -5,8 +5,8 @@ import samples
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Pillow
 
-from logitmix_nlp.evaluation.labelled_rows import Columns, load_rows
-from logitmix_nlp.evaluation.variants import halves
+from logitmix_nlp.evaluation.held_out import halves, without_shared
+from logitmix_nlp.evaluation.labelled_rows import Columns, Rows, load_rows
 
 IDS = {"bad": 0, "good": 1}
 TEXTS = ["a fine cat", "a dull dog ran", "it"]
@@ -57,6 +57,7 @@ def test_parquet_and_saved_folders_with_class_names(tmp_path):
         assert rows.labels.tolist() == [1, 0, 1]
         assert rows.columns.label == "fine"
     assert len(load_rows(str(tmp_path / "saved"), IDS, is_text=True, split="train")) == 1
+    assert load_rows(str(tmp_path / "saved"), IDS, is_text=True, split="test").origin.startswith("split 'test' of /")
     with pytest.raises(ValueError, match="saved has the splits test, train: name one with --split"):
         load_rows(str(tmp_path / "saved"), IDS, is_text=True)
     with pytest.raises(ValueError, match="no split 'dev', it has: test, train"):
@@ -100,16 +101,21 @@ def test_broken_and_missing_images_are_named_by_their_row(tmp_path):
     content = [{"bytes": b"no image", "path": None}, None]
     Dataset.from_dict({"image": content, "label": [0, 1]}, features=features).to_parquet(tmp_path / "x.parquet")
     rows = load_rows(str(tmp_path / "x.parquet"), IDS, is_text=False)
-    for place, message in ((0, "row 1: column 'image' holds no readable image"), (1, "row 2: the image of column")):
+    for place, message in (
+        (0, "parquet, row 1: column 'image' holds no readable"),
+        (1, "parquet, row 2: the image of column"),
+    ):
         with pytest.raises(ValueError, match=message):
             rows.inputs[place]
 
 
 def test_rows_from_elsewhere_need_no_labels(tmp_path):
     path = samples.write_text(tmp_path / "x.csv", "sentence\na cat\nit\n")
-    rows = load_rows(str(path), None, is_text=True, columns=Columns(label="topic"))
+    rows = load_rows(str(path), None, is_text=True, columns=Columns(label="topic"), optional_columns=True)
     assert rows.labels is None
     assert rows.inputs == [("a cat",), ("it",)]
+    with pytest.raises(ValueError, match="no label column 'topic'"):
+        load_rows(str(path), None, is_text=True, columns=Columns(label="topic"))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +128,7 @@ def test_rows_from_elsewhere_need_no_labels(tmp_path):
         ("text,label\na,good\n", {"is_text": False}, "does not have an image column"),
         ("text,label\na,good\n", {"max_rows": 0}, "max_rows must be at least 1"),
         ("text,label\n", {}, "there are no rows after the header"),
+        ("text,label\na,good\n ,bad\n", {}, "x.csv, row 2: the text of column 'text' is missing"),
         ("", {}, "the file is empty"),
     ],
 )
@@ -149,8 +156,34 @@ def test_halves_share_no_row_and_follow_the_seed(tmp_path):
     for part in (fit, rest):
         assert [int(text.split()[1]) % 2 for (text,) in part.inputs] == part.labels.tolist()
     assert halves(rows, seed=3)[0].inputs == fit.inputs != halves(rows, seed=4)[0].inputs
-    with pytest.raises(ValueError, match="holds 3 rows, too few"):
+    with pytest.raises(ValueError, match="holds 3 different rows, too few"):
         halves(rows.pick(np.arange(3)), seed=0)
+
+
+def made_of(texts, origin="x") -> Rows:
+    return Rows(origin, [(text,) for text in texts], np.arange(len(texts)), Columns(("text",)))
+
+
+def test_equal_texts_are_on_one_side():
+    rows = made_of(["a"] * 3 + ["b"] * 2 + ["c", "d", "e", "f"])
+    for seed in range(8):
+        fit, rest = halves(rows, seed)
+        assert not set(fit.inputs) & set(rest.inputs)
+        assert sorted([*fit.labels, *rest.labels]) == list(range(9))
+        assert 0 < len(fit) <= 4
+    with pytest.raises(ValueError, match="holds 1 different row, too few"):
+        halves(made_of(["a"] * 9), 0)
+
+
+def test_rows_to_fit_on_are_none_of_those_to_evaluate_on(caplog, images):
+    found, shared = without_shared(made_of("abcde", "fit.csv"), made_of("bdx", "test.csv"))
+    assert (found.inputs, found.labels.tolist(), shared) == ([("a",), ("c",), ("e",)], [0, 2, 4], 2)
+    assert "2 rows of fit.csv are also in test.csv and left out of the fit" in caplog.text
+    with pytest.raises(ValueError, match="All 2 rows of copy.csv are also in x"):
+        without_shared(made_of("ba", "copy.csv"), made_of("abc"))
+    pictures = load_rows(str(images), IDS, is_text=False)
+    found, shared = without_shared(pictures, pictures.pick(np.array([1])))
+    assert (shared, found.labels.tolist()) == (1, [pictures.labels[0], pictures.labels[2]])
 
 
 def test_sorting_by_length_keeps_texts_and_labels_together(tmp_path):

@@ -87,7 +87,8 @@ def test_density_of_files(tmp_path):
     ("flags", "problem"),
     [
         (["spiral", "--seeds", "0"], "--seeds must be at least 1, got 0"),
-        (["spiral", "--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["spiral", "--seed", "-1"], "--seed must be at least 0 and below .*, got -1"),
+        (["spiral", "--seed", str(2**64)], "--seed must be at least 0 and below"),
         (["spiral", "--methods", "puzzlemix"], "puzzlemix mixes regions of images"),
         (["entropy", "--alphas", "0"], "alpha must be above 0, got 0.0"),
         (["entropy", "--rows", "0"], "--rows must be at least 1, got 0"),
@@ -104,6 +105,22 @@ def test_wrong_input_is_one_line(flags, problem, tmp_path, capsys):
     assert len(lines) == 1
     assert re.match(f"error: .*{problem}", lines[0])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "problem"), [("probs", "no probabilities"), ("logits", None)])
+def test_the_name_of_the_array_says_what_it_holds(name, problem, tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", labels=np.array([0, 1]), **{name: 0.9 * np.array([[0.7, 0.3], [0.4, 0.6]])})
+    status = main(["reliability", str(tmp_path / "a.npz"), "--output_dir", str(tmp_path / "out")])
+    assert status == (0 if problem is None else 2)
+    if problem:
+        assert re.match(rf"error: .*a\.npz: .*{problem}", capsys.readouterr().err)
+
+
+def test_a_file_in_the_place_of_the_folder_is_seen_first(tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    for place in ("out", "out/below"):
+        assert main(["spiral", "--methods", "puzzlemix", "--output_dir", str(tmp_path / place)]) == 2
+        assert "out is a file" in capsys.readouterr().err
 
 
 def test_help_lists_the_figures(capsys):

@@ -69,11 +69,14 @@ def test_predictions_of_arrays_and_of_a_run(tmp_path):
     run_samples.save_predictions(tmp_path / "eval_predictions.parquet", range(12), labels, logits)
     np.savez(tmp_path / "a.npz", logits=logits, labels=labels)
     for path in ("eval_predictions.parquet", "a.npz"):
-        scores, classes = read_predictions(tmp_path / path)
+        scores, classes, are_logits = read_predictions(tmp_path / path)
+        assert are_logits
         np.testing.assert_array_equal(scores, logits)
         np.testing.assert_array_equal(classes, labels)
     np.savez(tmp_path / "probs.npz", probs=torch.from_numpy(logits).softmax(-1).numpy(), labels=labels)
-    assert read_predictions(tmp_path / "probs.npz")[0].sum(-1).numpy() == pytest.approx(1)
+    scores, _, are_logits = read_predictions(tmp_path / "probs.npz")
+    assert scores.sum(-1).numpy() == pytest.approx(1)
+    assert not are_logits
 
 
 def test_files_that_hold_no_predictions(tmp_path):

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `python -m logitmix_nlp evaluate` runs the model on, checked before the long work starts."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.flags import rows_of
+from logitmix_nlp.evaluation.held_out import halves, without_shared
+from logitmix_nlp.evaluation.labelled_rows import Columns, Rows
+from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
+from logitmix_nlp.evaluation.variants import Batches
+from logitmix_nlp.functional.rescaling import truncated_beta_mean
+from logitmix_nlp.robustness import mc_dropout_logits
+
+__all__ = ["batches_of", "check_flags", "hold_out", "outside_batches", "outside_rows", "shift_batches", "try_out"]
+
+FEWEST_RESAMPLES = 40  # at which the ends of a 95% interval are seen
+TRIAL_ROWS = 8
+
+
+def check_flags(options: argparse.Namespace, classifier: Classifier) -> None:
+    """Raise a `ValueError` if a flag is out of range, or has no meaning for this model or without another."""
+    kind, other = ("texts", "images") if classifier.is_text else ("images", "texts")
+    wrong = ("fgsm", "rescale_mixup") if classifier.is_text else ("perturb",)
+    for name in wrong:
+        if getattr(options, name) not in (None, []):
+            raise ValueError(f"--{name} is for classifiers of {other}; {options.model} classifies {kind}.")
+    if options.mc_dropout < 0:
+        raise ValueError(f"--mc_dropout must be at least 0, got {options.mc_dropout}.")
+    if (options.rescale_mixup is None) != (options.train_data is None):
+        raise ValueError("--rescale_mixup and --train_data belong together: the rescaling needs the mean of the data.")
+    if not options.temperature and (options.calibration_data or options.calibration_split):
+        raise ValueError("--calibration_data and --calibration_split have no meaning without --temperature.")
+    if options.n_bins < 1:
+        raise ValueError(f"--n_bins must be at least 1, got {options.n_bins}.")
+    if 0 < options.n_bootstrap < FEWEST_RESAMPLES or options.n_bootstrap < 0:
+        raise ValueError(f"--n_bootstrap must be 0 or at least {FEWEST_RESAMPLES}, got {options.n_bootstrap}.")
+    if options.rescale_mixup is not None:
+        truncated_beta_mean(options.rescale_mixup)  # refuses what is no α
+    for name in ("perturb", "fgsm"):
+        for number in getattr(options, name):
+            if not 0 <= number <= 1:
+                raise ValueError(f"--{name} must lie in [0, 1], got {number}.")
+    if not options.ood and any(_ood_columns(options)):
+        raise ValueError("--ood_text_column_names and the like have no meaning without --ood.")
+
+
+def hold_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> tuple[Rows, tuple[Rows, str] | None]:
+    """Rows to evaluate on, and rows to fit a temperature on with the words for them."""
+    if not options.temperature:
+        return rows, None
+    if options.calibration_data is None and options.calibration_split is None:
+        fit, rest = halves(rows, options.seed)
+        words = f"the other half of {rows.origin}: {counted(len(fit), 'row')}, drawn with seed {options.seed}"
+        return rest, (fit, words)
+    source = options.calibration_data or options.data
+    if (_place(source), options.calibration_split) == (_place(options.data), options.split):
+        raise ValueError("--calibration_data is the very data of --data: leave it out to fit on one half of that.")
+    found = rows_of(options, classifier, source, options.calibration_split)
+    found, shared = without_shared(found, rows)
+    left_out = f", without {shared} that {'is' if shared == 1 else 'are'} in --data too" if shared else ""
+    return rows, (found, f"{found.origin}: {counted(len(found), 'row')}{left_out}")
+
+
+def batches_of(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> Batches:
+    """What gives the inputs of the model, batch by batch."""
+    return partial(classifier.batches, rows.inputs, options.batch_size)
+
+
+def outside_rows(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> dict[str, Rows]:
+    """The rows of each `--ood`, by a short name."""
+    found: dict[str, Rows] = {}
+    if len(set(map(_place, options.ood))) < len(options.ood):
+        raise ValueError(f"--ood names a source twice: {', '.join(options.ood)}. Give each one once.")
+    columns = _ood_columns(options)
+    for source in options.ood:
+        others = rows_of(
+            options,
+            classifier,
+            source,
+            options.ood_split,
+            labelled=False,
+            columns=columns if any(columns) else None,
+        )
+        if classifier.is_text and len(others.columns.text) != len(rows.columns.text):
+            raise ValueError(
+                f"{others.origin} has the text columns {', '.join(others.columns.text)}, {rows.origin} "
+                f"{', '.join(rows.columns.text)}: both need one, or two. Choose with --ood_text_column_names, "
+                "and for --data with --text_column_names."
+            )
+        name = _short(source)
+        _add(found, str(_place(source)) if name in found else name, others, f"--ood {source}")
+    return found
+
+
+def _ood_columns(options: argparse.Namespace) -> Columns:
+    return Columns(tuple(options.ood_text_column_names), options.ood_image_column_name, options.ood_label_column_name)
+
+
+def _short(source: str) -> str:
+    """The last part of a path that names it; for a file, with its folder."""
+    path = Path(source).resolve()
+    if not path.exists():
+        return source
+    return f"{path.parent.name}/{path.name}" if path.is_file() else path.name
+
+
+def outside_batches(
+    options: argparse.Namespace, classifier: Classifier, rows: Rows, outside: dict[str, Rows]
+) -> dict[str, Batches]:
+    """Inputs of each `--ood`, and of `--noise`."""
+    found = {name: batches_of(options, classifier, others) for name, others in outside.items()}
+    if options.noise:
+        name, batches = noise_batches(classifier, rows, options.batch_size, options.seed)
+        _add(found, name, partial(iter, batches), "--noise")
+    return found
+
+
+def _place(source: str) -> Path | str:
+    return Path(source).resolve() if Path(source).exists() else source
+
+
+def _add(found: dict, name: str, value: Rows | Batches, given: str) -> None:
+    """Put one more set into a report, in which no two may have the same name."""
+    if name in found:
+        raise ValueError(f"{given}: there is a {name!r} already. Give each one once.")
+    found[name] = value
+
+
+def shift_batches(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> dict[str, Batches]:
+    """Inputs of the rows under each `--perturb` and `--fgsm`, by name."""
+    found: dict[str, Batches] = {}
+    for rate in options.perturb:
+        changed = perturbed_rows(rows, rate, options.seed)
+        _add(found, f"words changed, {100 * rate:g}%", batches_of(options, classifier, changed), f"--perturb {rate}")
+    for epsilon in options.fgsm:
+        _add(found, f"FGSM, ε = {epsilon:g}", _fgsm(options, classifier, rows, epsilon), f"--fgsm {epsilon}")
+    return found
+
+
+def _fgsm(options: argparse.Namespace, classifier: Classifier, rows: Rows, epsilon: float) -> Batches:
+    return partial(fgsm_batches, classifier, rows, epsilon, options.batch_size)
+
+
+def try_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> None:
+    """Run on a few rows what may turn out not to fit the model, so that it is said now and not in the end."""
+    few = rows.pick(np.arange(min(TRIAL_ROWS, len(rows))))
+    if options.mc_dropout:
+        generator = torch.Generator().manual_seed(options.seed)
+        mc_dropout_logits(classifier.model, batches_of(options, classifier, few)(), options.mc_dropout, generator)
+    for epsilon in options.fgsm[:1]:
+        next(_fgsm(options, classifier, few, epsilon)())

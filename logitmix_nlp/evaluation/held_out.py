@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to fit a temperature on, none of which is among those that it is judged on, and the fit."""
+
+import logging
+
+import numpy as np
+import torch
+
+from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.evaluation.labelled_rows import Rows
+from logitmix_nlp.temperature import TemperatureScaler
+
+__all__ = ["fit_temperature", "halves", "without_shared"]
+
+FEW_ROWS = 100
+logger = logging.getLogger(__name__)
+
+
+def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Two halves of the rows, drawn at random: one to fit on, one to evaluate on.
+
+    Args:
+        rows (`Rows`): At least 4 different ones.
+        seed (`int`): Of the draw.
+
+    Returns:
+        `tuple[Rows, Rows]`: Rows of the same content are on the same side. The second holds half of the rows or more.
+
+    Raises:
+        ValueError: If there are too few rows.
+    """
+    groups: dict[object, list[int]] = {}
+    for place, content in enumerate(rows.contents()):
+        groups.setdefault(content, []).append(place)
+    if len(groups) < 4:
+        raise ValueError(
+            f"{rows.origin} holds {counted(len(groups), 'different row')}, too few to fit a temperature on one half "
+            "and to evaluate on the other: give --calibration_data."
+        )
+    members, fit = list(groups.values()), np.zeros(len(rows), dtype=bool)
+    for group in np.random.default_rng(seed).permutation(len(members)):
+        if fit.sum() + len(members[group]) <= len(rows) // 2:
+            fit[members[group]] = True
+    return rows.pick(np.flatnonzero(fit)), rows.pick(np.flatnonzero(~fit))
+
+
+def without_shared(found: Rows, rows: Rows) -> tuple[Rows, int]:
+    """Rows to fit on, without those whose content is also among the rows to evaluate on.
+
+    Args:
+        found (`Rows`): To fit on.
+        rows (`Rows`): To evaluate on.
+
+    Returns:
+        `tuple[Rows, int]`: The others, and how many were left out, which is warned about.
+
+    Raises:
+        ValueError: If none is left.
+    """
+    taken = set(rows.contents())
+    own = np.array([content not in taken for content in found.contents()])
+    shared = int((~own).sum())
+    if shared == len(found):
+        raise ValueError(
+            f"All {counted(shared, 'row')} of {found.origin} are also in {rows.origin}: a temperature is judged on "
+            "other rows than it is fitted to; leave --calibration_data out to fit on one half of --data."
+        )
+    if shared:
+        logger.warning(
+            "%s of %s also in %s and left out of the fit.",
+            counted(shared, "row"),
+            f"{found.origin} {'is' if shared == 1 else 'are'}",
+            rows.origin,
+        )
+    return found.pick(np.flatnonzero(own)), shared
+
+
+def fit_temperature(logits: torch.Tensor, rows: Rows) -> TemperatureScaler:
+    """Fit a temperature to the logits of labelled rows; fewer than 100 are warned about.
+
+    Raises:
+        ValueError: See [`TemperatureScaler.fit`]; names where the rows are from.
+    """
+    if len(rows) < FEW_ROWS:
+        logger.warning(
+            "The temperature is fitted to %s of %s, and may be far off with fewer than %d: give more.",
+            counted(len(rows), "row"),
+            rows.origin,
+            FEW_ROWS,
+        )
+    try:
+        return TemperatureScaler().fit(logits, rows.labels)
+    except ValueError as error:
+        raise ValueError(f"{rows.origin}: {error}") from error
