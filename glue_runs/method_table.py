@@ -1,15 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 """One table that sets methods side by side on one task: accuracy, calibration and time per step."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 
-from glue_runs.results import RunResult
+from transformers import TrainingArguments
+
+from glue_runs.results import RunResult, deciding_flags
 from glue_runs.statistics import estimate
 from logitmix_nlp.reports.tables import Column, Table
+from logitmix_nlp.training_args import LogitMixTrainingArguments
 
-__all__ = ["FIGURES", "method_table", "run_figures"]
+__all__ = ["FIGURES", "check_repeats", "method_table", "run_figures", "uneven_settings"]
 
+SEEDS = ("seed", "data_seed")
+BASE_FLAGS = {field.name for field in dataclasses.fields(TrainingArguments)}
+METHOD_FLAGS = {
+    field.name for field in dataclasses.fields(LogitMixTrainingArguments) if field.name not in BASE_FLAGS
+} | {"report_as", "label_smoothing_factor"}
 FIGURES = ("accuracy", "ece", "oe", "nll", "brier")
+
+
+def _differences(runs: Sequence[RunResult], left_out: Collection[str] = ()) -> dict[str, dict[str, list[str]]]:
+    """Flags that runs do not share: name, value as text (`unset` if not given), and the methods that have it."""
+    flags = [deciding_flags(run.config) for run in runs]
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in sorted({name for own in flags for name in own} - {*SEEDS, *left_out}):
+        values: dict[str, list[str]] = {}
+        for run, own in zip(runs, flags, strict=True):
+            methods = values.setdefault(str(own.get(name, "unset")), [])
+            methods += [run.method] * (run.method not in methods)
+        if len(values) > 1:
+            found[name] = values
+    return found
+
+
+def check_repeats(runs: Sequence[RunResult]) -> None:
+    """Refuse runs of one method that are no repetitions of each other with other seeds.
+
+    Args:
+        runs (`Sequence[RunResult]`): Of one method.
+
+    Raises:
+        ValueError: If a seed occurs twice, or a flag that decides on the result differs.
+    """
+    places = {}
+    for run in runs:
+        if run.seed in places:
+            raise ValueError(
+                f"{run.method}, seed {run.seed}, is there twice: {places[run.seed]}, {run.folder}. Keep one."
+            )
+        places[run.seed] = run.folder
+    for name, values in _differences(runs).items():
+        raise ValueError(
+            f"Runs of {runs[0].method} differ in {name} ({', '.join(values)}), which no mean may hide: keep them in "
+            "folders of their own, or give each kind a name with --report_as."
+        )
+
+
+def uneven_settings(runs: Sequence[RunResult]) -> list[str]:
+    """Sentences on flags in which methods differ, but for those that make a method what it is."""
+    notes = []
+    for name, values in _differences(runs, METHOD_FLAGS).items():
+        parts = [f"{value} ({', '.join(methods)})" for value, methods in values.items()]
+        notes.append(f"Not alike: {name} is {'; '.join(parts)}.")
+    return notes
 
 
 def run_figures(run: RunResult, prefix: str = "eval") -> dict[str, float]:
@@ -29,7 +84,9 @@ def run_figures(run: RunResult, prefix: str = "eval") -> dict[str, float]:
     return {**figures, "seconds_per_step": 1 / run.metrics["train_steps_per_second"]}
 
 
-def method_table(title: str, runs: Mapping[str, Sequence[Mapping[str, float]]], n_bins: int) -> Table:
+def method_table(
+    title: str, runs: Mapping[str, Sequence[Mapping[str, float]]], n_bins: int, notes: Sequence[str] = ()
+) -> Table:
     """Lay out the figures of all methods.
 
     Args:
@@ -37,6 +94,7 @@ def method_table(title: str, runs: Mapping[str, Sequence[Mapping[str, float]]], 
         runs (`Mapping[str, Sequence[Mapping[str, float]]]`): Name of each method and for each of its seeds `accuracy`,
             `ece`, `oe`, `nll`, `brier` and `seconds_per_step`.
         n_bins (`int`): Confidence bins of ECE and OE.
+        notes (`Sequence[str]`): Lines to add below.
 
     Returns:
         `Table`: Mean and standard deviation over the seeds; the best figure of each column is set in bold. Times are
@@ -57,4 +115,4 @@ def method_table(title: str, runs: Mapping[str, Sequence[Mapping[str, float]]], 
         for method, seeds in runs.items()
     ]
     note = f"Lower ECE, OE, NLL and Brier score are better. Times: 1.00 is {unit:.3f} s."
-    return Table("methods", title, "method", tuple(columns.values()), tuple(rows), (note,))
+    return Table("methods", title, "method", tuple(columns.values()), tuple(rows), (note, *notes))

@@ -14,7 +14,15 @@ import numpy as np
 import pyarrow.parquet as parquet
 import torch
 
-__all__ = ["RunResult", "installed_versions", "is_finished", "load_results", "read_result", "write_result"]
+__all__ = [
+    "RunResult",
+    "deciding_flags",
+    "installed_versions",
+    "is_finished",
+    "load_results",
+    "read_result",
+    "write_result",
+]
 
 RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
@@ -130,10 +138,15 @@ def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
         found = read_result(folder).config
     except (FileNotFoundError, ValueError):
         return False
-    names = {*found, *flags} - {*_MORE, *_ELSEWHERE}
+    names = {*deciding_flags(found), *deciding_flags(flags)}
     return all(_same(name, found.get(name), flags.get(name)) for name in names) and all(
         found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
     )
+
+
+def deciding_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a run that decide its result: none of logging, workers, places to write to or more to do."""
+    return {name: value for name, value in flags.items() if name not in {*_MORE, *_ELSEWHERE}}
 
 
 def _same(name: str, found: Any, wanted: Any) -> bool:

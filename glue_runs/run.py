@@ -20,6 +20,7 @@ from glue_runs.record import drop_weights, without_secrets
 from glue_runs.results import RunResult, installed_versions, write_result
 from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
+from logitmix_nlp.outputs import SetupError
 from logitmix_nlp.publishing import push_or_explain
 
 __all__ = ["finish", "main", "refuse", "report", "run", "save_predictions", "train"]
@@ -43,7 +44,10 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
         job = prepare(parse_arguments(argv), callbacks)
     except (ValueError, OSError) as error:
         return refuse(error)
-    run(job)
+    try:
+        run(job)
+    except SetupError as error:
+        return refuse(error)
     config, task = without_secrets(given_flags(ARGUMENTS, argv)), job.data_args.task_name or "own"
     return finish(job, config, time.perf_counter() - start, task=task, program=("-m", "glue_runs.run"))
 

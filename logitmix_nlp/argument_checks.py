@@ -56,6 +56,7 @@ def check_mixing(args: Any) -> None:
     if args.sim_norm not in ("mse", "l2"):
         raise ValueError(f"sim_norm must be 'mse' or 'l2', got {args.sim_norm!r}.")
     _check_mixer(args)
+    _check_soft_targets(args)
     if args.mix_site == "pooler" and args.sim_weight:
         raise ValueError(
             "mix_site='pooler' with sim_weight > 0: only an affine head follows the pooler, so L_sim is "
@@ -78,6 +79,15 @@ def _check_mixer(args: Any) -> None:
         raise ValueError(
             "mixer='puzzlemix' takes a gradient inside the forward pass, which torch_compile does not allow: "
             "switch it off, or choose mixer='cutmix' or 'mixup'."
+        )
+
+
+def _check_soft_targets(args: Any) -> None:
+    plain_steps = args.mix_prob < 1.0 or args.mix_warmup != "none" or args.mix_schedule == "alternate"
+    if args.lamix_beta < 1.0 and not (args.mix_weight or args.cls_weight or plain_steps):
+        raise ValueError(
+            f"lamix_beta={args.lamix_beta} changes the targets of cross-entropy terms, but mix_weight and cls_weight "
+            "are 0 and no step is plain: weight one of them, or set lamix_beta to 1."
         )
 
 

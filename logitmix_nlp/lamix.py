@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from logitmix_nlp.checkpoints import ResumableTrainer
-from logitmix_nlp.outputs import logits_of
+from logitmix_nlp.outputs import SetupError, logits_of
 from logitmix_nlp.rng import START_VALUES, step_generator
 from logitmix_nlp.rows import take_rows
 
@@ -205,7 +205,7 @@ def check_soft_head(head: SoftLabelHead, inputs: dict[str, Any], rows: int) -> N
         rows (`int`): Rows in the batch.
 
     Raises:
-        ValueError: If its outputs are changed on their way to the logits, or not used.
+        SetupError: If its outputs are changed on their way to the logits, or not used.
     """
     model, made = head.model, []
     few = min(rows, 2)
@@ -220,7 +220,7 @@ def check_soft_head(head: SoftLabelHead, inputs: dict[str, Any], rows: int) -> N
     outputs = made[-1].reshape(few, -1, logits.shape[-1]) if made else logits.new_empty(few, 0, logits.shape[-1])
     if not (outputs == logits[:, None].to(outputs.dtype)).all(-1).any(1).all():
         name = next(name for name, module in model.named_modules() if module is head.classifier)
-        raise ValueError(
+        raise SetupError(
             f"lamix_beta below 1 needs a linear layer whose outputs are the logits, but those of {name} in "
             f"{type(model).__name__} are not: set lamix_beta to 1 (no second head), or choose another model."
         )

@@ -130,7 +130,7 @@ def check_mixer(name: str, model: nn.Module, *, sharded: bool) -> None:
     if name != "mixup" and main_input(model) != "pixel_values":
         raise ValueError(
             f"mixer={name!r} mixes pixels, but {type(model).__name__} takes {main_input(model)}: choose "
-            "mix_method='mixup', 'manifold_mixup' or 'logitmix', which mix hidden states of any model."
+            "mix_method='mixup', 'manifold_mixup', 'logitmix' or 'lamix', which mix hidden states of any model."
         )
 
 

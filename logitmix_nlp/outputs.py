@@ -7,11 +7,15 @@ import torch
 from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-__all__ = ["check_classifier", "logits_of"]
+__all__ = ["SetupError", "check_classifier", "logits_of"]
 
 LOAD_A_CLASSIFIER = (
     "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
 )
+
+
+class SetupError(ValueError):
+    """Model, data and arguments do not go together, which the first training step shows before it is taken."""
 
 
 def check_classifier(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from logitmix_nlp.functional.losses import logit_similarity
 from logitmix_nlp.functional.mixing import MixPlan
-from logitmix_nlp.outputs import logits_of
+from logitmix_nlp.outputs import SetupError, logits_of
 from logitmix_nlp.rows import take_rows
 from logitmix_nlp.site_mixer import SiteMixer
 from logitmix_nlp.sites import INPUT, Site
@@ -42,16 +42,16 @@ def probe(
         needs_bends (`bool`): Whether a nonlinearity must follow each site, as where one is drawn (Manifold Mixup).
 
     Raises:
-        ValueError: If the architecture does not allow mixing at a site: rows that are their own partners do not come
+        SetupError: If the architecture does not allow mixing at a site: rows that are their own partners do not come
             out unchanged, or rows replaced by their partners do not come out as these; or blocks are skipped at
             random; or the similarity term vanishes at every site, since only affine maps follow; or, with
             `needs_bends`, only affine maps follow one of them.
     """
     if getattr(model.config, "_attn_implementation", None) == "flex_attention":
-        raise ValueError("Mixing needs masks as tensors: load the model with attn_implementation='sdpa' or 'eager'.")
+        raise SetupError("Mixing needs masks as tensors: load the model with attn_implementation='sdpa' or 'eager'.")
     dropped = [name for name in LAYERDROP if getattr(model.config, name, 0.0)]
     if dropped and any(site.depth != INPUT for site in sites):
-        raise ValueError(
+        raise SetupError(
             f"{type(model).__name__} skips blocks at random, and mixing needs each of them: set "
             f"config.{dropped[0]} to 0."
         )
@@ -68,14 +68,14 @@ def probe(
         model.train(training)
     flat = [site.name for site, gap in zip(sites, gaps, strict=True) if gap < 1e-5]
     if needs_bends and few > 1 and flat and len(flat) < len(sites):
-        raise ValueError(
+        raise SetupError(
             f"One of {len(sites)} sites is drawn per step, but behind {', '.join(flat)} of {type(model).__name__} "
             "only affine maps follow, so that mixing there teaches hidden layers nothing (Manifold Mixup): leave "
             "it out of mix_site."
         )
     if needs_similarity and few > 1 and len(flat) == len(sites):
         names = ", ".join(site.name for site in sites)
-        raise ValueError(
+        raise SetupError(
             f"At {names} the similarity term is identically zero in {type(model).__name__}: only affine maps follow. "
             "Choose an earlier site, or set sim_weight to 0."
         )
@@ -114,7 +114,7 @@ def _examine(mixer: SiteMixer, model: nn.Module, inputs: dict[str, Any], rows: i
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise ValueError(f"{type(model).__name__} cannot be mixed at {site.name}: {error}") from error
+        raise SetupError(f"{type(model).__name__} cannot be mixed at {site.name}: {error}") from error
     spread = (expected - expected.mean(0)).abs().max().clamp(min=1e-30)
     return (logit_similarity(found[:rows], found[rows:], others, norm="l2") / spread).item()
 
@@ -149,13 +149,13 @@ def _alike(inputs: dict[str, Any]) -> dict[str, Any] | None:
 
 def _compare(found: torch.Tensor, expected: torch.Tensor, model: nn.Module, site: Site, what: str) -> None:
     if found.shape != expected.shape:
-        raise ValueError(
+        raise SetupError(
             f"{type(model).__name__} cannot be mixed at {site.name}: it returns logits of {tuple(found.shape)}, "
             f"expected {tuple(expected.shape)}."
         )
     off = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
     if not off < (1e-3 if expected.dtype == torch.float32 else 5e-2):
-        raise ValueError(
+        raise SetupError(
             f"{type(model).__name__} cannot be mixed at {site.name}: {what} do not have the logits they should, off "
             f"by {off:.2g} of the largest, so something besides the blocks carries the rows. Try another site; "
             "mix_method='vanilla' trains any classifier."

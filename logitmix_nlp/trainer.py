@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from logitmix_nlp.argument_checks import check_problem_type, check_processes, warn_of_lone_rows
+from logitmix_nlp.draws import draw_mixture
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
-from logitmix_nlp.functional.lamix import lamix_parts, lamix_shares
+from logitmix_nlp.functional.lamix import lamix_parts
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
-from logitmix_nlp.functional.mixing import MixPlan, sample_plan
+from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.lamix import SoftHeadTrainer, check_soft_head, soft_head, split_logits
 from logitmix_nlp.methods import LossWeights, mixing_probability, step_weights, warmup_probability
-from logitmix_nlp.mixers import Mixture, check_mixer, make_mixture, pixel_scale
-from logitmix_nlp.outputs import check_classifier, logits_of
+from logitmix_nlp.mixers import Mixture, check_mixer, pixel_scale
+from logitmix_nlp.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.publishing import PublishingTrainer
 from logitmix_nlp.rng import step_generator
 from logitmix_nlp.site_mixer import SiteMixer
@@ -119,7 +120,7 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
             if "labels" not in batch:
-                raise ValueError(
+                raise SetupError(
                     f"A training batch has no 'labels', only {', '.join(batch)}: name the label column 'label' or "
                     "'labels', or set remove_unused_columns=False."
                 )
@@ -227,19 +228,16 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
         if not weights.needs_mixed:
             return None, None, weights, None
         generator = step_generator(*counters, rank=self.accelerator.process_index)
-        rows, each, device = len(labels), args.lam_per_sample, labels.device
-        drawn = sample_plan(
-            rows, args.mix_alpha, per_sample=each, pairing=args.mix_pairing, generator=generator, device=device
-        )
-        plan, label_lam = lamix_shares(drawn, mix_lam=args.mix_lam, label_lam=args.label_lam)
-        mixture = make_mixture(
-            args.mixer,
-            plan,
+        mixture, label_lam = draw_mixture(
+            args,
+            len(labels),
             generator,
             partial(self._clean_loss, labels=labels),
-            per_sample=each,
+            per_sample=args.lam_per_sample,
+            pairing=args.mix_pairing,
             puzzle_options=args.puzzle_settings,
             pixels=pixel_scale(self.processing_class),
+            device=labels.device,
         )
         return mixture, self._sites[int(site_draw * len(self._sites))], weights, label_lam
 

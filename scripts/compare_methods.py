@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from glue_runs.method_table import method_table, run_figures
+from glue_runs.method_table import check_repeats, method_table, run_figures, uneven_settings
 from glue_runs.results import load_results
 from glue_runs.run import refuse
 from logitmix_nlp.methods import MIX_METHODS
@@ -51,8 +51,10 @@ def make_report(folder: Path, title: str) -> str:
     methods = {run.method: [] for run in found}
     for run in found:
         methods[run.method].append(run_figures(run))
+    for method in methods:
+        check_repeats([run for run in found if run.method == method])
     seeds = ", ".join(map(str, sorted({run.seed for run in found})))
-    table = method_table(f"{title}; seeds {seeds}", methods, n_bins.pop())
+    table = method_table(f"{title}; seeds {seeds}", methods, n_bins.pop(), uneven_settings(found))
     commands = "\n".join(shlex.join(run.command) for run in found)
     return f"{to_markdown(table)}\n```bash\n{commands}\n```\n"
 

@@ -21,10 +21,10 @@ from datasets import concatenate_datasets
 from glue_runs.method_table import FIGURES, method_table
 from glue_runs.metrics import make_compute_metrics
 from logitmix_nlp.functional import confidence_bins
-from logitmix_nlp.functional.augmentation import enlarge_pixels, normalize_pixels
 from logitmix_nlp.images import ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, digits
 from logitmix_nlp.images.examples import mixed_examples
+from logitmix_nlp.images.processors import model_pixels
 from logitmix_nlp.images.scratch import from_scratch
 from logitmix_nlp.plots import image_grid, reliability_diagrams
 from logitmix_nlp.reports.tables import to_markdown
@@ -35,8 +35,12 @@ PICTURED = {
     "mixup, logitmix_m": "mixup",
     "cutmix, logitmix_c": "cutmix",
     "puzzlemix, logitmix_p": "puzzlemix",
-    "lamix": "lamix",
+    "lamix (every other step; β = 0.5)": "lamix",
 }
+TITLE = (
+    "What each method trains on, and its label (λ drawn for each image here, to show more). "
+    "LaMix: every other step is clean, and the label is half of the target (β), the rest the second head's."
+)
 N_BINS, COLUMNS = 15, 8
 
 
@@ -102,8 +106,7 @@ def draw_examples(trainer: ImageTrainer, options: argparse.Namespace, target: Pa
     labels = torch.stack([row["labels"] for row in rows])
     mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
     pixels = torch.stack([row["pixel_values"] for row in rows])
-    size = (processor.size["height"], processor.size["width"])
-    images = enlarge_pixels(normalize_pixels(pixels, mean.tolist(), std.tolist()), *size)
+    images = model_pixels(pixels, processor)
 
     def shown(batch: torch.Tensor) -> np.ndarray:
         return (batch.permute(0, 2, 3, 1) * std + mean).numpy()
@@ -117,7 +120,7 @@ def draw_examples(trainer: ImageTrainer, options: argparse.Namespace, target: Pa
             for lam, own, other in zip(mixed.lam.tolist(), labels.tolist(), partners.tolist(), strict=True)
         ]
         grid[name] = (shown(mixed.images), captions)
-    image_grid(grid, target, "What each method trains on, and its label (λ drawn for each image here, to show more)")
+    image_grid(grid, target, TITLE)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, disable_progress_bars
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -29,35 +29,32 @@ from transformers import (
     TrainerCallback,
     set_seed,
 )
+from transformers.utils import logging as hf_logging
 
 from glue_runs.arguments import OutputArguments
 from glue_runs.command_line import given_flags, parse_flags, to_flags
-from glue_runs.data import load_named
+from glue_runs.image_data import SPLITS, is_held_out, load_splits, source_name
 from glue_runs.job import check_stages, find_state, restore_history, set_up_logging
 from glue_runs.labels import drop_missing_labels, with_label_order
 from glue_runs.metrics import first_output, make_compute_metrics, predicted
-from glue_runs.preprocessing import select
 from glue_runs.record import RunState, run_record, without_secrets
 from glue_runs.run import finish, refuse, report, save_predictions, train
-from glue_runs.sources import parquet_parts
 from glue_runs.submission import write_predictions
 from logitmix_nlp.card import CardOptions, DatasetFacts
 from logitmix_nlp.card.command import is_local_path
 from logitmix_nlp.data_sources.class_names import align_labels
 from logitmix_nlp.data_sources.encoding import encode_labels
-from logitmix_nlp.data_sources.files import read_data_file
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
-from logitmix_nlp.images.datasets import ImageRows, digits, hold_out, read_image_folder, stored_images
+from logitmix_nlp.images.datasets import ImageRows, cut_rows, stored_images
 from logitmix_nlp.images.pictures import BadImage, seen_size
-from logitmix_nlp.images.recipes import recipe_flags
+from logitmix_nlp.images.recipes import RECIPES, recipe_flags
 from logitmix_nlp.images.scratch import from_scratch, name_classes
+from logitmix_nlp.outputs import SetupError
 
 logger = logging.getLogger("logitmix_nlp.images.run")
 
 ARGUMENTS = (ImageModelArguments, ImageDataArguments, OutputArguments, ImageTrainingArguments)
 USAGE = "%(prog)s [CONFIG.json | CONFIG.yaml] [--config_name MODEL] [--data_dir DIR] --do_train ... (see --help)"
-HELD_OUT = ", rows held out"
-SPLITS = {"train": "do_train", "validation": "do_eval", "test": "do_predict"}
 MODEL_FIELDS = (
     "model_name_or_path", "config_name", "config_overrides", "image_size", "model_revision", "ignore_mismatched_sizes",
 )  # fmt: skip
@@ -91,6 +88,8 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
         run(job)
     except BadImage as error:
         return refuse(BadImage(str(error).strip().splitlines()[-1]))  # a worker of the loader adds its traceback
+    except SetupError as error:
+        return refuse(error)
     config, program = without_secrets(given_flags(ARGUMENTS, argv)), ("scripts/run_image_classification.py",)
     return finish(job, config, time.perf_counter() - start, task=source_name(job.data_args), program=program)
 
@@ -110,6 +109,12 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     model_args, data_args, output_args, args = arguments
     set_up_logging(args)
     set_seed(args.seed)
+    if args.disable_tqdm:
+        disable_progress_bars()
+        hf_logging.disable_progress_bar()
+    if args.recipe is not None:
+        effective = {name: vars(args)[name] for name in (*RECIPES[args.recipe], "mix_prob")}
+        logger.info("Recipe %s, with what you set: %s", args.recipe, effective)
     args.flip_prob = (0.0 if data_args.is_default else 0.5) if args.flip_prob is None else args.flip_prob
     with args.main_process_first(desc="loading data"):
         fields = {"model_fields": MODEL_FIELDS, "data_fields": DATA_FIELDS, "more_fields": TRAINING_FIELDS}
@@ -136,7 +141,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         model, processor, names = load_pretrained(model_args, names, complete="train" in raw, train=args.do_train)
     limits = (data_args.max_train_samples, data_args.max_eval_samples, data_args.max_predict_samples)
     limit = dict(zip(SPLITS, limits, strict=True))
-    inputs = {name: make_rows(data[name], limit[name], names, processor, data_args, origins[name]) for name in needed}
+    inputs = {name: make_rows(name, data[name], limit[name], names, processor, data_args, origins) for name in needed}
     height, width = inputs[needed[0]].shape[1:]
     args.crop_padding = min(height, width) // 8 if args.crop_padding is None else args.crop_padding
     sides = seen_size(processor) or (height, width)
@@ -177,61 +182,13 @@ def card_options(
     )
 
 
-def load_splits(
-    args: ImageDataArguments, model_args: ImageModelArguments, seed: int
-) -> tuple[DatasetDict, dict[str, str]]:
-    """The splits, and what to call each in an error; a validation split is held out if there is none."""
-    files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-    files = {name: Path(file) for name, file in files.items() if file is not None}
-    folders = {"train": args.train_dir, "validation": args.validation_dir, "test": args.test_dir}
-    folders = {name: folder for name, folder in folders.items() if folder is not None}
-    if args.is_default:
-        logger.info("No images given: taking the 1,797 digits of 8x8 pixels that come with scikit-learn.")
-        raw = digits()
-    elif args.dataset_name is not None:
-        options = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        raw = load_named(args.dataset_name, args.dataset_config_name, **options)
-    elif args.data_dir is not None:
-        parts = parquet_parts(Path(args.data_dir), lambda found: [name for name in SPLITS if name in found])
-        if not parts:
-            raise ValueError(f"--data_dir {args.data_dir} has no parquet file like train-00000-of-00001.parquet.")
-        raw = DatasetDict(
-            {name: concatenate_datasets(list(map(read_data_file, paths))) for name, paths in parts.items()}
-        )
-    elif folders:
-        raw = DatasetDict({name: read_image_folder(folder) for name, folder in folders.items()})
-    else:
-        other = [str(path) for path in files.values() if path.suffix != ".parquet"]
-        if other:
-            raise ValueError(f"{other[0]}: images are read from .parquet files, or from folders with --train_dir.")
-        raw = DatasetDict({name: read_data_file(path) for name, path in files.items()})
-    source = source_name(args)
-    origins = {name: str(files.get(name, folders.get(name, f"{source}, split {name!r}"))) for name in SPLITS}
-    if "validation" not in raw and "train" in raw:
-        raw = hold_out(raw, args.train_val_split, seed)
-        logger.info("No validation split: %d training rows are held out for it.", len(raw["validation"]))
-        origins["validation"] = f"{origins['train']}{HELD_OUT}"
-    return raw, origins
-
-
-def is_held_out(origins: dict[str, str]) -> bool:
-    """Whether the validation rows are training rows held out."""
-    return origins["validation"].endswith(HELD_OUT)
-
-
-def source_name(args: ImageDataArguments) -> str:
-    """Short name of the data."""
-    places = (args.dataset_name, args.data_dir, args.train_dir, args.validation_dir, args.test_dir)
-    named = [Path(place).name for place in places if place is not None]
-    files = [Path(file).stem for file in (args.train_file, args.validation_file, args.test_file) if file is not None]
-    return (named + files or ["digits"])[0]
-
-
 def load_pretrained(
     args: ImageModelArguments, names: Sequence[str], *, complete: bool, train: bool
 ) -> tuple[PreTrainedModel, BaseImageProcessor, tuple[str, ...]]:
     """Model, image processor, and class names in the order of the model."""
     hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
+    if is_local_path(args.model_name_or_path) and not Path(args.model_name_or_path).exists():
+        raise FileNotFoundError(f"--model_name_or_path {args.model_name_or_path} does not exist.")
     config = AutoConfig.from_pretrained(args.model_name_or_path, **hub)
     names = align_labels(config.label2id, names, complete=complete)
     if config.num_labels != len(names) and not args.ignore_mismatched_sizes:
@@ -243,30 +200,25 @@ def load_pretrained(
         raise ValueError(f"{args.model_name_or_path} has no classification head: without --do_train it would guess.")
     name_classes(config, names)
     processor = AutoImageProcessor.from_pretrained(args.model_name_or_path, **hub)
-    lacking = {"image_mean", "image_std", "rescale_factor"} - set(processor.to_dict())
-    if lacking:
-        raise ValueError(
-            f"{type(processor).__name__} of {args.model_name_or_path} has no {', '.join(sorted(lacking))}: choose a "
-            "model of Transformers' own, or train timm's from scratch with --config_name timm/NAME."
-        )
     options = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes, **hub}
     return AutoModelForImageClassification.from_pretrained(args.model_name_or_path, **options), processor, names
 
 
 def make_rows(
+    name: str,
     split: Dataset,
     limit: int | None,
     names: Sequence[str],
     processor: BaseImageProcessor,
     args: ImageDataArguments,
-    origin: str,
+    origins: dict[str, str],
 ) -> ImageRows:
-    """The first rows of a split as the trainer takes them, classes numbered as the model does."""
-    rows = drop_missing_labels(
-        with_label_order(select(split, limit), args.label_column_name, names), args.label_column_name
-    )
-    labels = args.label_column_name if args.label_column_name in rows.column_names else None
-    return ImageRows(rows, processor, args.image_column_name, labels, origin)
+    """So many rows of a split as the trainer takes them, classes numbered as the model does."""
+    label, where = args.label_column_name, origins[name]
+    sample = name != "test" and (args.train_dir or args.validation_dir) is not None
+    cut = cut_rows(split, limit, label_column=label, where=where, sample=sample, train=name == "train")
+    rows = drop_missing_labels(with_label_order(cut, label, names), label)
+    return ImageRows(rows, processor, args.image_column_name, label if label in rows.column_names else None, where)
 
 
 def run(job: ImageJob) -> None:

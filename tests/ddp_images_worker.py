@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import logitmix_nlp.mixers as mixers_module
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan
 
 METHODS = ("cutmix", "logitmix_c", "puzzlemix", "logitmix_p", "lamix")
@@ -30,7 +30,7 @@ def box(*args, **kwargs):
 
 def fix_draws(patch) -> None:
     """Make all that is drawn for a batch independent of the batch; `patch(module, name, function)`."""
-    patch(trainer_module, "sample_plan", neighbours)
+    patch(draws, "sample_plan", neighbours)
     patch(mixers_module, "sample_boxes", box)
     patch(mixers_module, "sample_grid", lambda *args, **kwargs: 4)
 

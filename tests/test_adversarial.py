@@ -8,7 +8,7 @@ import torch
 from transformers import ViTImageProcessor
 
 import logitmix_nlp.mixers as mixers_module
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.functional import AdversarialDraw, MixPlan, puzzlemix, saliency
 from logitmix_nlp.mixers import make_mixture
 
@@ -38,7 +38,7 @@ def fixed(monkeypatch):
         return puzzlemix(images, plan, salient, **options)
 
     plan = MixPlan(INDEX, torch.full((4,), LAM))
-    monkeypatch.setattr(trainer_module, "sample_plan", lambda *args, **kwargs: plan)
+    monkeypatch.setattr(draws, "sample_plan", lambda *args, **kwargs: plan)
     monkeypatch.setattr(mixers_module, "puzzlemix", spy)
     return seen
 

@@ -12,6 +12,7 @@ from transformers import ViTImageProcessor
 
 import logitmix_nlp.mixers as mixers_module
 import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan, logitmix_parts, puzzlemix, saliency
 from logitmix_nlp.methods import MIX_METHODS
 from logitmix_nlp.site_mixer import SiteMixer
@@ -25,7 +26,7 @@ PIXEL_METHODS = ("mixup", "logitmix_m", "cutmix", "logitmix_c", "puzzlemix", "lo
 def fixed(monkeypatch):
     """One pairing, one λ, one box and one grid for every batch."""
     plan = MixPlan(INDEX, torch.full((4,), LAM))
-    monkeypatch.setattr(trainer_module, "sample_plan", lambda *args, **kwargs: plan)
+    monkeypatch.setattr(draws, "sample_plan", lambda *args, **kwargs: plan)
     monkeypatch.setattr(mixers_module, "sample_boxes", lambda *args, **kwargs: torch.tensor([[2, 0, 12, 6]]))
     monkeypatch.setattr(mixers_module, "sample_grid", lambda *args, **kwargs: 4)
 
@@ -125,7 +126,7 @@ def test_mixing_pixels_gives_bitwise_the_loss_of_the_core(tmp_path, fixed, name,
     model, preset = pictures.model(name), MIX_METHODS[method]
     mixture = mixers_module.make_mixture(
         preset.mixer,
-        trainer_module.sample_plan(),
+        draws.sample_plan(),
         torch.Generator(),
         None,
         per_sample=False,

@@ -40,6 +40,7 @@ ALLOWED = {
     "logitmix_nlp.tensor_trees": (),
     "logitmix_nlp.sites": (),
     "logitmix_nlp.mixers": ("logitmix_nlp.functional", "logitmix_nlp.sites"),
+    "logitmix_nlp.draws": ("logitmix_nlp.functional", "logitmix_nlp.mixers"),
     "logitmix_nlp.guided_pass": ("logitmix_nlp.mixers", "logitmix_nlp.outputs", "logitmix_nlp.tensor_trees"),
     "logitmix_nlp.site_mixer": (
         "logitmix_nlp.functional",
@@ -97,6 +98,7 @@ ALLOWED = {
     ),
     "logitmix_nlp.trainer": (
         "logitmix_nlp.argument_checks",
+        "logitmix_nlp.draws",
         "logitmix_nlp.functional",
         "logitmix_nlp.lamix",
         "logitmix_nlp.methods",
@@ -123,10 +125,11 @@ ALLOWED = {
         "logitmix_nlp.training_args",
     ),
     "logitmix_nlp.card_trainer": ("logitmix_nlp.card", "logitmix_nlp.hub.secrets", "logitmix_nlp.stored_temperature"),
-    "logitmix_nlp.images.recipes": (),
+    "logitmix_nlp.images.recipes": ("logitmix_nlp.methods",),
     "logitmix_nlp.images.backbones": (),
     "logitmix_nlp.images.pictures": (),
-    "logitmix_nlp.images.datasets": ("logitmix_nlp.images.pictures",),
+    "logitmix_nlp.images.processors": ("logitmix_nlp.functional", "logitmix_nlp.images.pictures"),
+    "logitmix_nlp.images.datasets": ("logitmix_nlp.images.pictures", "logitmix_nlp.images.processors"),
     "logitmix_nlp.images.arguments": (
         "logitmix_nlp.images.backbones",
         "logitmix_nlp.images.recipes",
@@ -138,7 +141,7 @@ ALLOWED = {
         "logitmix_nlp.images.pictures",
     ),
     "logitmix_nlp.images.examples": (
-        "logitmix_nlp.functional",
+        "logitmix_nlp.draws",
         "logitmix_nlp.methods",
         "logitmix_nlp.mixers",
         "logitmix_nlp.rng",
@@ -146,7 +149,8 @@ ALLOWED = {
     "logitmix_nlp.images.trainer": (
         "logitmix_nlp.functional",
         "logitmix_nlp.images.arguments",
-        "logitmix_nlp.images.pictures",
+        "logitmix_nlp.images.datasets",
+        "logitmix_nlp.images.processors",
         "logitmix_nlp.images.recipes",
         "logitmix_nlp.rng",
         "logitmix_nlp.trainer",

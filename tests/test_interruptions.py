@@ -12,7 +12,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.checkpoints import last_complete_checkpoint
 from logitmix_nlp.functional import sample_plan
 from logitmix_nlp.rng import step_generator
@@ -34,7 +34,7 @@ def drawn(monkeypatch):
         plans.append(sample_plan(*args, **kwargs))
         return plans[-1]
 
-    monkeypatch.setattr(trainer_module, "sample_plan", spy)
+    monkeypatch.setattr(draws, "sample_plan", spy)
     return plans
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, DeiTConfig, DeiTForImageClassificationWithTeacher
 
 import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan, mix
 from logitmix_nlp.lamix import SoftLabelHead, check_soft_head, find_classifier, soft_head
 from logitmix_nlp.methods import MIX_METHODS
@@ -21,7 +22,7 @@ FROZEN = {"learning_rate": 0.0, "optim": "sgd", "max_grad_norm": 0.0}
 @pytest.fixture
 def fixed(monkeypatch):
     """One pairing, and one λ for each row."""
-    monkeypatch.setattr(trainer_module, "sample_plan", lambda *args, **kwargs: MixPlan(INDEX, LAM))
+    monkeypatch.setattr(draws, "sample_plan", lambda *args, **kwargs: MixPlan(INDEX, LAM))
 
 
 def lines(run) -> list[dict[str, float]]:

@@ -10,8 +10,7 @@ import zoo
 from datasets import Dataset
 from transformers import default_data_collator
 
-import logitmix_nlp.trainer as trainer_module
-from logitmix_nlp import LogitMixTrainer
+from logitmix_nlp import LogitMixTrainer, draws
 from logitmix_nlp.functional import MixPlan
 
 
@@ -20,7 +19,7 @@ def _pairs(monkeypatch):
     def neighbours(rows, *args, **kwargs):
         return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
 
-    monkeypatch.setattr(trainer_module, "sample_plan", neighbours)
+    monkeypatch.setattr(draws, "sample_plan", neighbours)
 
 
 def first_step(tmp_path, model=None, data=None, **options):

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, Trainer
 
 import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan, logitmix_parts, sample_plan
 from logitmix_nlp.site_mixer import SiteMixer
 from logitmix_nlp.site_probe import probe
@@ -43,7 +44,7 @@ def test_vanilla_is_a_plain_loop_of_cross_entropy(tmp_path):
 
 @pytest.mark.parametrize("kind", ["single", "multi", "regression"])
 def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(trainer_module, "sample_plan", neighbours)
+    monkeypatch.setattr(draws, "sample_plan", neighbours)
     labels = 1 if kind == "regression" else 3
     config = {"problem_type": "multi_label_classification"} if kind == "multi" else {}
     data = tiny.rows(4, kind=kind)
@@ -74,7 +75,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (2, 4)])
 def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method, batch_size, accumulation):
     """8 rows at once against 4+4 and 2+2+2+2; the last window is short: 6 rows, 4+2, 2+2+2."""
-    monkeypatch.setattr(trainer_module, "sample_plan", neighbours)
+    monkeypatch.setattr(draws, "sample_plan", neighbours)
     data, runs = tiny.rows(22), []
     for size, windows in ((8, 1), (batch_size, accumulation)):
         recorder = tiny.GradientRecorder()
@@ -266,6 +267,6 @@ def test_plans_come_from_the_functional_core(tmp_path, monkeypatch):
         calls.append((rows, alpha, kwargs["per_sample"]))
         return sample_plan(rows, alpha, **kwargs)
 
-    monkeypatch.setattr(trainer_module, "sample_plan", spy)
+    monkeypatch.setattr(draws, "sample_plan", spy)
     tiny.trainer(tmp_path, tiny.rows(10), mix_alpha=0.4, lam_per_sample=True).train()
     assert calls == [(4, 0.4, True), (4, 0.4, True), (2, 0.4, True)]

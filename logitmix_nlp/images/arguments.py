@@ -89,8 +89,16 @@ class ImageDataArguments:
     )
     image_column_name: str = field(default="image", metadata={"help": "Column of the images."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the labels."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many rows only."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate the first so many rows only."})
+    max_train_samples: int | None = field(
+        default=None,
+        metadata={
+            "help": "Train on so many rows only: the first, or of image folders, whose rows lie class by class, a "
+            "sample that is the same whatever the seed."
+        },
+    )
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "Evaluate so many rows only, chosen likewise."}
+    )
     max_predict_samples: int | None = field(default=None, metadata={"help": "Predict the first so many rows only."})
     n_bins: int = field(default=15, metadata={"help": "Number of confidence bins of ECE and OE."})
 
@@ -135,8 +143,11 @@ class ImageTrainingArguments(LogitMixTrainingArguments):
     recipe: str | None = field(
         default=None,
         metadata={
-            "help": f"Schedule of a paper, one of: {', '.join(RECIPES)} (SGD with Nesterov momentum 0.9, weight decay "
-            "1e-4, batch 128, learning rate 0.1 divided by 10 at 50%% and 75%% of training). What you set wins."
+            "help": f"Schedule of a paper (for CIFAR), one of: {', '.join(RECIPES)} (SGD with Nesterov momentum 0.9, "
+            "weight decay 1e-4, batch 128, learning rate 0.1 divided by 10 at 50%% and 75%% of training; for CutMix "
+            "mix_prob 0.5). Weights of normalisation layers and biases do not decay, as in Trainer. What you set "
+            "wins, and what it replaces goes with it: lr_scheduler_type or warmup_steps the milestones, optim its "
+            "optim_args and learning_rate."
         },
     )
     crop_padding: int | None = field(

@@ -2,6 +2,7 @@
 """Images with labels: folders, the packaged digits, and rows of any dataset as what the Trainer takes."""
 
 import io
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from sklearn.datasets import load_digits
 from transformers import BaseImageProcessor
 
 from logitmix_nlp.images.pictures import BadImage, enlarges_only, read_image, to_bytes
+from logitmix_nlp.images.processors import check_processor
 
-__all__ = ["ImageRows", "digits", "hold_out", "read_image_folder", "stored_images"]
+__all__ = ["ImageRows", "cut_rows", "digits", "hold_out", "read_image_folder", "stored_images"]
+
+logger = logging.getLogger(__name__)
 
 DIGITS_TEST_ROWS = 360  # of 1,797, a fifth
+CUT_SEED = 0
 MEMORY = 2**31  # bytes of decoded images that are held
 
 
@@ -36,6 +41,7 @@ class ImageRows(torch.utils.data.Dataset):
         where (`str`): Split, for errors.
 
     Raises:
+        ValueError: If the processor does more than can be done to whole batches, see [`check_processor`].
         BadImage: When a row is read whose image is damaged, or comes out of the processor in another size than the
             first one's.
     """
@@ -48,6 +54,7 @@ class ImageRows(torch.utils.data.Dataset):
         label_column: str | None = "label",
         where: str = "rows",
     ):
+        check_processor(processor)
         self.images, self.column = rows.select_columns([image_column]), image_column
         self.processor, self.where = processor, where
         self.labels = None if label_column is None else torch.tensor(rows[label_column][:])
@@ -130,7 +137,7 @@ def read_image_folder(folder: str | Path) -> Dataset:
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         raise ValueError(f"{folder} has no folders: its images must lie in one folder per class, named after it.")
-    known = Image.registered_extensions()
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
     paths, labels = [], []
     for label, name in enumerate(classes):
         files = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in known)
@@ -178,6 +185,38 @@ def hold_out(data: Mapping[str, Dataset], share: float, seed: int) -> DatasetDic
         "validation": data["train"].select(sorted(order[:held])),
     }
     return DatasetDict({**data, **parts})
+
+
+def cut_rows(rows: Dataset, limit: int | None, *, label_column: str, where: str, sample: bool, train: bool) -> Dataset:
+    """So many rows of a split, in its order: the first ones, or a sample that is the same in every run.
+
+    Args:
+        rows (`Dataset`): A split.
+        limit (`int`, *optional*): How many; `None`, or more than there are, means all.
+        label_column (`str`): Column of class ids; it may be missing.
+        where (`str`): Split, for errors.
+        sample (`bool`): Draw the rows at random, as rows that lie class by class need it.
+        train (`bool`): Whether the rows are to train on.
+
+    Returns:
+        `Dataset`: Of `min(limit, len(rows))` rows. Samples do not depend on the run's seed, so that all methods and
+        seeds see the same rows, and a larger sample holds the smaller ones.
+
+    Raises:
+        ValueError: If rows to train on miss a class of the split.
+    """
+    if limit is None or limit >= len(rows):
+        return rows
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(CUT_SEED)).tolist()
+    cut = rows.select(sorted(order[:limit]) if sample else range(limit))
+    if label_column in rows.column_names:
+        there, left = (len(set(split[label_column][:])) for split in (rows, cut))
+        if left < there:
+            text = f"{where}: {limit} rows hold {left} of {there} classes"
+            if train:
+                raise ValueError(f"{text}, the model could not learn the others: raise --max_train_samples.")
+            logger.warning("%s; figures on them say nothing about the others: raise the limit.", text)
+    return cut
 
 
 def _png(pixels) -> bytes:

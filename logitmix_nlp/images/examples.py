@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from logitmix_nlp.functional.lamix import lamix_shares
-from logitmix_nlp.functional.mixing import sample_plan
+from logitmix_nlp.draws import draw_mixture
 from logitmix_nlp.methods import get_method
-from logitmix_nlp.mixers import make_mixture, pixel_scale
+from logitmix_nlp.mixers import pixel_scale
 from logitmix_nlp.rng import step_generator
 
 __all__ = ["MixedExamples", "mixed_examples"]
@@ -58,14 +57,13 @@ def mixed_examples(
     preset, generator = get_method(method), step_generator(seed, 0, 0, rank=0)
     if not preset.mixes or not preset.mix_site.startswith("input"):
         raise ValueError(f"mix_method={method!r} does not mix pixels.")
-    drawn = sample_plan(len(images), preset.mix_alpha, per_sample=True, pairing="roll", generator=generator)
-    plan, label_lam = lamix_shares(drawn, mix_lam=preset.mix_lam, label_lam=preset.label_lam)
-    mixture = make_mixture(
-        preset.mixer,
-        plan,
+    mixture, label_lam = draw_mixture(
+        preset,
+        len(images),
         generator,
         lambda logits: F.cross_entropy(logits, labels, reduction="sum"),
         per_sample=True,
+        pairing="roll",
         puzzle_options={},
         pixels=pixel_scale(processor),
     )
@@ -73,5 +71,5 @@ def mixed_examples(
     if mixture.guide is not None:
         pixels = images.detach().clone().requires_grad_()
         gradient = torch.autograd.grad(mixture.guide(model(pixels).logits), pixels)[0]
-    mixed, true = mixture.blend(images, plan, gradient)
-    return MixedExamples(mixed, plan.index, true.lam if label_lam is None else label_lam)
+    mixed, true = mixture.blend(images, mixture.plan, gradient)
+    return MixedExamples(mixed, true.index, true.lam if label_lam is None else label_lam)

@@ -129,8 +129,10 @@ def make_processor(
 
 
 def seen_size(processor: BaseImageProcessor) -> tuple[int, int] | None:
-    """Height and width of what a model sees; `None` if they depend on the image."""
+    """Height and width of what a model sees; `None` if they depend on the image, as where nothing resizes or crops."""
     settings = processor.to_dict()
+    if not settings.get("do_center_crop") and not settings.get("do_resize"):
+        return None
     size = settings["crop_size"] if settings.get("do_center_crop") else settings["size"]
     return (size["height"], size["width"]) if size.get("height") and size.get("width") else None
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training schedules by the papers that use them, as command line flags."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from logitmix_nlp.methods import get_method
 
 __all__ = ["RECIPES", "milestone_factor", "recipe_flags"]
 
@@ -24,23 +26,43 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_flags(name: str, given: Iterable[str]) -> dict[str, Any]:
+# What else of a recipe means nothing once the user set a flag to another value.
+REPLACED = {
+    "lr_scheduler_type": ("lr_milestones", "lr_decay"),
+    "warmup_steps": ("lr_scheduler_type", "lr_milestones", "lr_decay"),
+    "warmup_ratio": ("lr_scheduler_type", "lr_milestones", "lr_decay"),
+    "optim": ("optim_args", "learning_rate"),
+}
+# The authors of LogitMix cut half of the batches on CIFAR; the others take a plain step.
+CUTMIX_PROB = 0.5
+
+
+def recipe_flags(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Flags that a recipe adds to those the user gave.
 
     Args:
         name (`str`): One of `RECIPES`.
-        given (`Iterable[str]`): Names of the flags that the user set; they win.
+        given (`Mapping[str, Any]`): The flags that the user set, by name. They win, and what they replace is left
+            out: another `lr_scheduler_type` or a warm-up the milestones, another `optim` its arguments and rate.
+            `mix_method` and `mixer` decide on `mix_prob`, which is 0.5 where boxes are cut.
 
     Returns:
         `dict[str, Any]`: Values by flag name.
 
     Raises:
-        ValueError: If there is no such recipe.
+        ValueError: If there is no such recipe or method.
     """
     if name not in RECIPES:
         raise ValueError(f"Unknown recipe {name!r}. Available: {', '.join(RECIPES)}.")
-    given = set(given)
-    return {flag: value for flag, value in RECIPES[name].items() if flag not in given}
+    recipe = dict(RECIPES[name])
+    own = get_method(given["mix_method"]).mixer if "mix_method" in given else "mixup"
+    if given.get("mixer", own) == "cutmix" and given.get("mix_schedule", "random") == "random":
+        recipe["mix_prob"] = CUTMIX_PROB
+    left_out = set(given)
+    for flag, others in REPLACED.items():
+        if given.get(flag, recipe.get(flag, 0)) != recipe.get(flag, 0):
+            left_out.update(others)
+    return {flag: value for flag, value in recipe.items() if flag not in left_out}
 
 
 def milestone_factor(step: int, total: int, milestones: Iterable[float], decay: float) -> float:

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from logitmix_nlp.functional.augmentation import crop_flip, enlarge_pixels, normalize_pixels, sample_crop_flip
+from logitmix_nlp.functional.augmentation import crop_flip, sample_crop_flip
 from logitmix_nlp.images.arguments import ImageTrainingArguments
-from logitmix_nlp.images.pictures import seen_size
+from logitmix_nlp.images.datasets import ImageRows
+from logitmix_nlp.images.processors import model_pixels
 from logitmix_nlp.images.recipes import milestone_factor
 from logitmix_nlp.rng import AUGMENTATION, step_generator
 from logitmix_nlp.trainer import LogitMixTrainer
@@ -28,7 +29,8 @@ class ImageTrainer(LogitMixTrainer):
 
     Raises:
         TypeError: If `args` is not an [`ImageTrainingArguments`].
-        ValueError: If there is no image processor, or its crops and flips are not set.
+        ValueError: If there is no image processor, its crops and flips are not set, or a crop may miss
+            the image.
     """
 
     def __init__(
@@ -41,6 +43,12 @@ class ImageTrainer(LogitMixTrainer):
         super().__init__(model, args, *rest, **kwargs)
         if self.processing_class is None:
             raise ValueError("processing_class is missing: give the image processor, which says how to normalise.")
+        if isinstance(self.train_dataset, ImageRows) and args.crop_padding >= min(self.train_dataset.shape[1:]):
+            height, width = self.train_dataset.shape[1:]
+            raise ValueError(
+                f"crop_padding={args.crop_padding} around images of {height} x {width} pixels would crop some to "
+                f"black alone: set it below {min(height, width)}; an eighth of the size is usual."
+            )
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Crop and flip the images, then do one forward and backward pass."""
@@ -57,11 +65,7 @@ class ImageTrainer(LogitMixTrainer):
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Move a batch to the device, normalise and enlarge its images, in training and evaluation alike."""
         inputs = super()._prepare_inputs(inputs)
-        processor, images = self.processing_class, inputs["pixel_values"]
-        scale = processor.rescale_factor if processor.do_rescale else 1.0
-        mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0], [1.0])
-        images = normalize_pixels(images, mean, std, scale)
-        return {**inputs, "pixel_values": enlarge_pixels(images, *(seen_size(processor) or images.shape[-2:]))}
+        return {**inputs, "pixel_values": model_pixels(inputs["pixel_values"], self.processing_class)}
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
         """The base class's schedule, or a constant learning rate that falls at `lr_milestones`."""

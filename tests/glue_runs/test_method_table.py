@@ -42,6 +42,32 @@ def test_runs_of_a_folder_are_compared(script, tmp_path, capsys):
     assert "SST-2; seeds 1, 2" in report
     assert report.index("| vanilla |") < report.index("| mixup |")
     assert report.count("python -m glue_runs.run") == 3
+    assert "Not alike" not in report
+    options = {"train_steps_per_second": 4.0, "config": {"max_steps": 9, "mix_method": "cutmix", "output_dir": "x"}}
+    run_samples.write_run(tmp_path, "sst2", "cutmix", 1, **options)
+    assert script.main([str(tmp_path)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "Not alike" in line]
+    assert len(notes) == 1
+    assert "max\\_steps is unset (vanilla, mixup); 9 (cutmix)" in notes[0]
+
+
+def test_only_repetitions_with_other_seeds_are_pooled(script, tmp_path, capsys):
+    def pool(name, *runs):
+        for place, (seed, config) in enumerate(runs):
+            options = {"train_steps_per_second": 4.0, "config": config}
+            run_samples.write_run(tmp_path / name / str(place), "sst2", "mixup", seed, **options)
+        return script.main([str(tmp_path / name)]), capsys.readouterr().err
+
+    code, error = pool("rates", (1, {"learning_rate": 0.1}), (2, {"learning_rate": 0.2}))
+    assert code == 2
+    assert "Runs of mixup differ in learning_rate (0.1, 0.2)" in error
+    code, error = pool("sites", (1, {"mix_site": "embeddings"}), (2, {}))
+    assert code == 2
+    assert "differ in mix_site (embeddings, unset)" in error
+    code, error = pool("twice", (1, {}), (1, {}))
+    assert code == 2
+    assert "mixup, seed 1, is there twice" in error
+    assert pool("folders", (1, {"output_dir": "a"}), (2, {"output_dir": "b", "logging_steps": 9}))[0] == 0
 
 
 def test_runs_that_do_not_compare_are_refused(script, tmp_path, capsys):

@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from transformers import ConvNextImageProcessorPil, ViTImageProcessorPil
 
-from logitmix_nlp.images.datasets import ImageRows, digits, hold_out, read_image_folder, stored_images
+from logitmix_nlp.images.datasets import ImageRows, cut_rows, digits, hold_out, read_image_folder, stored_images
 from logitmix_nlp.images.pictures import (
     BadImage,
     common_size,
@@ -33,6 +33,7 @@ def test_the_digits_are_scikit_learns():
 def test_a_folder_per_class(tmp_path):
     folder = image_files.write_folder(tmp_path, names=("dog", "cat"), each=3)
     (folder / "dog" / "notes.txt").write_text("no image")
+    (folder / "dog" / "paper.pdf").write_text("Pillow writes such files, but reads none")
     data = read_image_folder(folder)
     assert data.features["label"].names == ["cat", "dog"]
     assert data["label"][:] == [0, 0, 0, 1, 1, 1]
@@ -51,6 +52,22 @@ def test_a_folder_per_class(tmp_path):
 def test_a_folder_that_is_none(tmp_path, make, error, message):
     with pytest.raises(error, match=message):
         read_image_folder(make(tmp_path))
+
+
+def test_a_cut_of_rows_that_lie_class_by_class_holds_all_classes(caplog):
+    rows = Dataset.from_dict({"n": list(range(60)), "label": [n // 20 for n in range(60)]})
+    options = {"label_column": "label", "where": "here"}
+    few, more = (cut_rows(rows, limit, sample=True, train=True, **options) for limit in (9, 18))
+    assert set(few["label"]) == {0, 1, 2}
+    assert few["n"][:] == sorted(few["n"])
+    assert len(few) == 9
+    assert set(few["n"]) < set(more["n"])
+    assert cut_rows(rows, None, sample=True, train=True, **options) is rows
+    assert cut_rows(rows, 41, sample=False, train=True, **options)["n"][:] == list(range(41))
+    with pytest.raises(ValueError, match="here: 20 rows hold 1 of 3 classes, .* raise --max_train_samples"):
+        cut_rows(rows, 20, sample=False, train=True, **options)
+    assert len(cut_rows(rows, 20, sample=False, train=False, **options)) == 20
+    assert "20 rows hold 1 of 3 classes" in caplog.text
 
 
 def test_holding_out_is_a_seeded_split_of_all_rows():

@@ -116,15 +116,39 @@ def test_the_learning_rate_falls_at_the_milestones(tmp_path):
 
 
 def test_a_recipe_fills_only_what_is_left_unset():
-    assert recipe_flags("cutmix", []) == RECIPES["cutmix"]
-    assert "learning_rate" not in recipe_flags("cutmix", ["learning_rate", "seed"])
+    assert recipe_flags("cutmix", {}) == RECIPES["cutmix"]
+    assert "learning_rate" not in recipe_flags("cutmix", {"learning_rate": 0.2, "seed": 1})
+    rest = {"lr_scheduler_type", "lr_milestones", "lr_decay"}
+    for given, gone in (
+        ({"lr_scheduler_type": "constant"}, {"lr_scheduler_type"}),
+        ({"lr_scheduler_type": "cosine"}, rest),
+        ({"warmup_steps": 5}, rest),
+        ({"warmup_steps": 0}, set()),
+        ({"optim": "adamw_torch"}, {"optim", "optim_args", "learning_rate"}),
+        ({"optim": "sgd"}, {"optim"}),
+    ):
+        assert recipe_flags("cutmix", given).keys() == RECIPES["cutmix"].keys() - gone, given
     with pytest.raises(ValueError, match="Unknown recipe 'cutmux'. Available: cutmix"):
-        recipe_flags("cutmux", [])
+        recipe_flags("cutmux", {})
+
+
+def test_the_recipe_cuts_half_of_the_batches_unless_told_otherwise():
+    for given, prob in (
+        ({"mix_method": "cutmix"}, 0.5),
+        ({"mix_method": "logitmix_c"}, 0.5),
+        ({"mixer": "cutmix"}, 0.5),
+        ({"mix_method": "logitmix_p"}, None),
+        ({"mix_method": "cutmix", "mixer": "mixup"}, None),
+        ({"mix_method": "cutmix", "mix_prob": 1.0}, None),
+        ({"mix_method": "cutmix", "mix_schedule": "alternate"}, None),
+    ):
+        assert recipe_flags("cutmix", given).get("mix_prob") == prob, given
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"mix_method": "mixup", "lamix_beta": 0.5, "mix_weight": 0, "sim_weight": 1}, "no step is plain: weight one"),
         ({"lr_milestones": [0.5], "lr_scheduler_type": "cosine"}, "lr_scheduler_type is 'cosine' and warmup_steps 0"),
         ({"lr_milestones": [0.5], "lr_scheduler_type": "constant", "warmup_steps": 3}, "warmup_steps 3: set"),
         ({"lr_milestones": [5.0], "lr_scheduler_type": "constant"}, r"between 0 and 1, got \[5.0\]"),
@@ -147,3 +171,8 @@ def test_what_the_trainer_needs_is_named(tmp_path):
         ImageTrainer(run.model, arguments(tmp_path, flip_prob=None))
     with pytest.raises(ValueError, match="processing_class is missing"):
         ImageTrainer(run.model, arguments(tmp_path))
+    side = run.train_dataset.shape[1]
+    with pytest.raises(
+        ValueError, match=f"crop_padding={side} around images of {side} x {side} pixels .* below {side}"
+    ):
+        trainer(tmp_path, 4, crop_padding=side)

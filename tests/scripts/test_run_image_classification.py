@@ -11,8 +11,10 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import pipeline
 
+import logitmix_nlp.trainer as trainer_module
 from glue_runs.results import read_result
 from logitmix_nlp.methods import MIX_METHODS
+from logitmix_nlp.outputs import SetupError
 
 QUIET = ["--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false", "--report_to=none"]
 SHORT = ["--max_steps=2", "--per_device_train_batch_size=4", "--logging_steps=1", "--save_strategy=no"]
@@ -140,6 +142,29 @@ def test_a_recipe_and_what_the_user_typed():
     args = script.parse_arguments(flags)[-1]
     assert (args.optim, args.optim_args, args.weight_decay) == ("sgd", "momentum=0.9,nesterov=true", 1e-4)
     assert (args.learning_rate, args.lr_milestones, args.per_device_train_batch_size) == (0.3, [0.5, 0.75], 128)
+    args = script.parse_arguments([*flags, "--lr_scheduler_type=cosine", "--mix_method=cutmix"])[-1]
+    assert (args.lr_scheduler_type, args.lr_milestones, args.mix_prob) == ("cosine", None, 0.5)
+
+
+def test_a_cut_of_folders_is_a_sample_and_progress_bars_are_off(call, tmp_path, capfd):
+    train = image_files.write_folder(tmp_path / "train", each=12)
+    flags = ["--train_dir", train, "--validation_dir", train, "--do_train", "--do_eval", "--save_predictions"]
+    code, out = call(*flags, "--max_train_samples=8", "--max_eval_samples=10", "--mix_method=vanilla")
+    assert code == 0
+    assert set(Dataset.from_parquet(str(out / "eval_predictions.parquet"))["label"]) == {0, 1}
+    assert "%|" not in capfd.readouterr().err
+    code, _ = call(*flags, "--max_train_samples=1", output_dir=tmp_path / "two")
+    assert code == 2
+    assert "train: 1 rows hold 1 of 2 classes" in capfd.readouterr().err
+
+
+def test_what_the_first_step_shows_is_one_line(call, monkeypatch, capfd):
+    def refuse(*args, **options):
+        raise SetupError("no such\nsite")
+
+    monkeypatch.setattr(trainer_module, "probe", refuse)
+    assert call("--do_train", "--mix_method=mixup")[0] == 2
+    assert capfd.readouterr().err.strip().splitlines()[-1] == "error: no such site"
 
 
 def test_broken_input_is_one_line_and_exit_code_two(call, tmp_path, capfd):
@@ -187,6 +212,8 @@ def test_broken_input_is_one_line_and_exit_code_two(call, tmp_path, capfd):
         assert code == 2, flags
         assert error.startswith("error: ")
         assert message in error, (flags, error)
+    assert call("--do_train", model=[f"--model_name_or_path={tmp_path}/nothing"])[0] == 2
+    assert f"error: --model_name_or_path {tmp_path}/nothing does not exist" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [0, 1])
