@@ -57,7 +57,15 @@ def test_every_method_has_its_paper():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "PAPERS.md", "CHANGELOG.md", "docs/results/glue-minilm/README.md"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "PAPERS.md",
+        "CHANGELOG.md",
+        "docs/results/glue-minilm/README.md",
+        "docs/results/cifar10/README.md",
+    ],
 )
 def test_links_and_named_files_exist(name):
     text = (ROOT / name).read_text()
