@@ -10,7 +10,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan
 
 
@@ -20,7 +20,7 @@ def neighbours(rows, *args, **kwargs):
 
 
 def main(output: str, method: str, batch_size: str, accumulation: str) -> None:
-    trainer_module.sample_plan = neighbours
+    draws.sample_plan = neighbours
     recorder = tiny.GradientRecorder()
     run = tiny.trainer(
         output, tiny.rows(24), callbacks=[recorder], mix_method=method, mix_site="layer:1", max_grad_norm=0.0,
