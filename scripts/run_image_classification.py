@@ -163,15 +163,21 @@ def card_options(
     name = "digits of scikit-learn" if args.is_default else source_name(args) + (" (local data)" if here else "")
     limits, held_out = {"train": args.max_train_samples, "validation": args.max_eval_samples}, is_held_out(origins)
     hub = {} if here else {"hub_id": args.dataset_name, "config": args.dataset_config_name}
+    names = {"train": name, "validation": name + HELD_OUT * args.is_default}
     facts = {
-        split: DatasetFacts(name, split="train" if held_out else split, complete=limit is None and not held_out, **hub)
+        split: DatasetFacts(
+            names[split],
+            split=None if args.is_default else "train" if held_out else split,
+            complete=limit is None and (args.is_default or not held_out),
+            **hub,
+        )
         for split, limit in limits.items()
         if split in raw
     }
     return CardOptions(
         evaluation_data={"": facts["validation"]} if "validation" in facts else {},
         training_data=facts.get("train"),
-        finetuned_from=model_args.model_name_or_path,
+        finetuned_from=model_args.model_name_or_path or "",
         main_metric="accuracy",
         n_bins=args.n_bins,
     )
@@ -195,9 +201,8 @@ def load_splits(
         parts = parquet_parts(Path(args.data_dir), lambda found: [name for name in SPLITS if name in found])
         if not parts:
             raise ValueError(f"--data_dir {args.data_dir} has no parquet file like train-00000-of-00001.parquet.")
-        raw = DatasetDict(
-            {name: concatenate_datasets(list(map(read_data_file, paths))) for name, paths in parts.items()}
-        )
+        read = {name: concatenate_datasets(list(map(read_data_file, paths))) for name, paths in parts.items()}
+        raw = DatasetDict(read)
     elif folders:
         raw = DatasetDict({name: read_image_folder(folder) for name, folder in folders.items()})
     else:

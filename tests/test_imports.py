@@ -76,7 +76,7 @@ ALLOWED = {
     "logitmix_nlp.callbacks": ("logitmix_nlp.metrics", "logitmix_nlp.training_args"),
     "logitmix_nlp.hub": ("logitmix_nlp.hub",),
     "logitmix_nlp.__main__": ("logitmix_nlp.commands",),
-    "logitmix_nlp.commands.push": ("logitmix_nlp.hub",),
+    "logitmix_nlp.commands.push": ("logitmix_nlp.hub", "logitmix_nlp.stored_temperature"),
     "logitmix_nlp.publishing": ("logitmix_nlp.card_trainer", "logitmix_nlp.hub"),
     "logitmix_nlp.argument_checks": ("logitmix_nlp.functional", "logitmix_nlp.methods", "logitmix_nlp.mixers"),
     "logitmix_nlp.lamix": (
@@ -110,6 +110,7 @@ ALLOWED = {
     "logitmix_nlp.card": (
         "logitmix_nlp.card",
         "logitmix_nlp.functional",
+        "logitmix_nlp.hub.public_text",
         "logitmix_nlp.hub.secrets",
         "logitmix_nlp.methods",
         "logitmix_nlp.metrics",
