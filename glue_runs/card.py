@@ -12,8 +12,9 @@ from glue_runs.labels import DataDescription
 from glue_runs.sources import HUB_NAME
 from glue_runs.tasks import get_task
 from logitmix_nlp.card import CardOptions, DatasetFacts
-from logitmix_nlp.card.command import is_local_path, last_part
+from logitmix_nlp.card.command import is_local_path
 from logitmix_nlp.card.data import describe_dataset
+from logitmix_nlp.hub.public_text import last_part
 
 __all__ = ["card_options", "dataset_facts"]
 

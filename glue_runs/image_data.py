@@ -12,7 +12,7 @@ from logitmix_nlp.data_sources.files import read_data_file
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments
 from logitmix_nlp.images.datasets import digits, hold_out, read_image_folder
 
-__all__ = ["SPLITS", "is_held_out", "load_splits", "source_name"]
+__all__ = ["HELD_OUT", "SPLITS", "is_held_out", "load_splits", "source_name"]
 
 logger = logging.getLogger("logitmix_nlp.images.run")
 

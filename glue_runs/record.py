@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, GENERATION_CONFIG_NAME
 
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
+from logitmix_nlp.hub.secrets import is_secret_name
 from logitmix_nlp.hub.white_list import PROCESSOR_FILES, TRAINING_ARGUMENTS_NAME
 
 __all__ = ["RunState", "check_results", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
 
 RECORD_NAME, FINISHED_NAME, ALL_RESULTS_NAME = "run.json", "train_results.json", "all_results.json"
 LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME = "run.lock", "log.txt", "flags.json", "progress.json"
-_SECRETS = ("token", "hub_token")
 _MODELS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 _WEIGHTS = (*_MODELS, "training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
 _MODEL_FILES = (
@@ -145,8 +145,8 @@ def check_results(output_dir: str | Path) -> None:
 
 
 def without_secrets(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags without Hub tokens."""
-    return {name: value for name, value in flags.items() if name not in _SECRETS}
+    """The flags without Hub tokens and other secrets."""
+    return {name: value for name, value in flags.items() if not is_secret_name(name)}
 
 
 def drop_weights(output_dir: str | Path) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from transformers.trainer_utils import HubStrategy, SaveStrategy
 from transformers.utils import logging
 
 from logitmix_nlp.card_trainer import CardTrainer
+from logitmix_nlp.hub.lost_saves import KEPT_NAME, advice_for
+from logitmix_nlp.hub.public_text import public_arguments
 from logitmix_nlp.hub.push_queue import PushQueue, Save
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, cause_of
-from logitmix_nlp.hub.secrets import check_token, public_arguments
+from logitmix_nlp.hub.secrets import check_token
 from logitmix_nlp.hub.upload import Target, find_or_create, push_command, push_files
 from logitmix_nlp.hub.white_list import TRAINING_ARGUMENTS_NAME, check_loads, copy_files, publishable_files
 
@@ -39,15 +42,20 @@ class PublishingTrainer(CardTrainer):
       `hub_strategy="checkpoint"` and `"all_checkpoints"` the copies on the Hub can be loaded and evaluated, while
       resuming needs the local folder.
     - `training_args.bin` is saved without `hub_token`.
+    - Only `waiting_saves` saves wait, so that the disk does not fill. Later saves replace one that is given up; with
+      `hub_strategy="all_checkpoints"` it is named in `lost_checkpoints`, and if `save_total_limit` may delete it, its
+      copy is kept in `output_dir/unpushed`.
 
     Explicit [`push_to_hub`] raises [`HubPushError`]; `push_error` holds the cause of the last push that failed.
     """
 
     retry_policy = RetryPolicy()
+    waiting_saves = 3  # copies on the disk at most
     push_error: str | None = None
     _push_target: Target | None = None
     _push_queue: PushQueue | None = None
     _push_count = 0
+    _lost: tuple[Save, ...] = ()
 
     # ---- Saving ----
 
@@ -116,13 +124,19 @@ class PublishingTrainer(CardTrainer):
         """Whether the last push failed, or the Hub could not be reached and nothing was pushed since."""
         return self.push_error is not None
 
+    @property
+    def lost_checkpoints(self) -> dict[str, str]:
+        """Checkpoints that `hub_strategy="all_checkpoints"` could not push, with what to do about each."""
+        return {save.name: save.advice for save in self._lost}
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as the base class does; if that ends with an error, saves that wait are not pushed any more."""
         try:
             return super().train(*args, **kwargs)
         except BaseException:
             if self._push_queue is not None:
-                self._push_queue.stop()
+                if self._push_queue.stop():
+                    shutil.rmtree(Path(self.args.output_dir) / COPIES_NAME, ignore_errors=True)
                 self._warn_of_failures()
                 self._push_queue = None
             raise
@@ -146,23 +160,34 @@ class PublishingTrainer(CardTrainer):
 
     def _enqueue(self, folder: str | Path, name: str, commits: list[tuple[str, str]], target: Target) -> Future:
         """Copy what may be published of a folder and queue it; warn if that is not possible."""
-        copies = Path(self.args.output_dir) / COPIES_NAME
+        folder, output_dir = Path(folder), Path(self.args.output_dir)
+        copies = output_dir / COPIES_NAME
         if self._push_queue is None:
-            self._push_queue = PushQueue(self._push_save)
+            self._push_queue = PushQueue(self._push_save, self.waiting_saves)
             shutil.rmtree(copies, ignore_errors=True)  # left by a process that was killed
         self._push_count += 1
         copy = copies / f"{self._push_count}-{name.replace(' ', '-')}"
-        save = Save(name, copy, tuple(commits), command_for(folder, target), target)
+        own = [place for place, _ in commits if place and self.args.hub_strategy == HubStrategy.ALL_CHECKPOINTS]
+        vanishes = self.args.save_total_limit is not None
+        keep = output_dir / KEPT_NAME / own[0] if own and vanishes else None
+        advice = advice_for(folder, output_dir, target, own, vanishes=vanishes)
+        save = Save(name, copy, tuple(commits), advice, target, keep)
+        if own:
+            save.done.add_done_callback(lambda done: self._note(save, done))
         try:
             check_loads(folder)
             copy_files(folder, publishable_files(folder), copy)
         except (OSError, ValueError) as error:
             self.push_error = f"The model of {name} could not be copied: {cause_of(error, target.token)}."
-            logger.warning(f"{self.push_error} It is not pushed, and stays in {folder}. To push it: {save.command}")
-            save.done.set_exception(HubPushError(f"{self.push_error} To push it: {save.command}"))
+            save = replace(save, advice=advice_for(folder, output_dir, target, own, vanishes=False))
+            logger.warning(f"{self.push_error} It is not pushed, and stays in {folder}. {save.advice}")
+            save.done.set_exception(HubPushError(f"{self.push_error} {save.advice}"))
             return save.done
         self._push_queue.submit(save)
         return save.done
+
+    def _note(self, save: Save, done: Future) -> None:
+        self._lost += (save,) if done.exception() is not None else ()
 
     def _push_save(self, save: Save, on_failure: Any, sleep: Any) -> CommitInfo:
         """Push one save, in the thread of the queue."""
@@ -207,7 +232,8 @@ class PublishingTrainer(CardTrainer):
 
         Args:
             commit_message (`str`, *optional*): Message of the commit.
-            blocking (`bool`): Wait for the end of the push; otherwise keep the program alive until the future is done.
+            blocking (`bool`): Wait for the end of the push; otherwise it goes on in the background, and the end of the
+                program waits for it, 5 minutes at most.
             token (`str`, *optional*): Token that may write. Default: `args.hub_token`, or that of the login.
             revision (`str`, *optional*): Branch. Default: `args.hub_revision`, or `main`.
             private (`bool`, *optional*): Whether a new repository is private. Default: `args.hub_private_repo`.
@@ -230,7 +256,11 @@ class PublishingTrainer(CardTrainer):
             tags = kwargs.get("tags") or []
             tags = [tags] if isinstance(tags, str) else list(tags)
             kwargs["tags"] = [*tags, *(tag for tag in model.model_tags if tag not in tags)]
-        self.create_model_card(**kwargs)  # on all processes, which evaluate together
+        try:
+            self.create_model_card(**kwargs)  # on all processes, which evaluate together
+        except (OSError, ValueError) as error:
+            cause = f"The model card could not be written: {cause_of(error, target.token)}."
+            logger.warning(f"{cause} The model is pushed without a new one.")
         if not self.is_world_process_zero():
             return None
         self._finish_current_push()
@@ -244,7 +274,7 @@ class PublishingTrainer(CardTrainer):
             self.push_error = cause_of(error, target.token)
             raise HubPushError(
                 f"{self.push_error} Nothing is lost: all of it lies in {folder}. To push it later: "
-                f"{command_for(folder, target)}"
+                f"{push_command(folder, target)}"
             ) from None
 
 
@@ -256,16 +286,14 @@ def push_or_explain(trainer: PublishingTrainer, **card: Any) -> bool:
         card: Given to `create_model_card`.
 
     Returns:
-        `bool`: Whether the push succeeded; `False` should make the exit status of the script 1.
+        `bool`: Whether the push succeeded and no checkpoint is missing; `False` should make the exit status 1.
     """
+    pushed = True
     try:
         trainer.push_to_hub(**card)
     except HubPushError as error:
         print("error:", error, file=sys.stderr)
-        return False
-    return True
-
-
-def command_for(folder: str | Path, target: Target) -> str:
-    """The command line that pushes a folder to a target later."""
-    return push_command(folder, target.repo_id, private=target.private, revision=target.revision)
+        pushed = False
+    for name, advice in trainer.lost_checkpoints.items():
+        print(f"error: the checkpoint of {name} is not on the Hub. {advice}", file=sys.stderr)
+    return pushed and not trainer.lost_checkpoints

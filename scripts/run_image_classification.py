@@ -33,7 +33,7 @@ from transformers.utils import logging as hf_logging
 
 from glue_runs.arguments import OutputArguments
 from glue_runs.command_line import given_flags, parse_flags, to_flags
-from glue_runs.image_data import SPLITS, is_held_out, load_splits, source_name
+from glue_runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
 from glue_runs.job import check_stages, find_state, restore_history, set_up_logging
 from glue_runs.labels import drop_missing_labels, with_label_order
 from glue_runs.metrics import first_output, make_compute_metrics, predicted
@@ -168,15 +168,21 @@ def card_options(
     name = "digits of scikit-learn" if args.is_default else source_name(args) + (" (local data)" if here else "")
     limits, held_out = {"train": args.max_train_samples, "validation": args.max_eval_samples}, is_held_out(origins)
     hub = {} if here else {"hub_id": args.dataset_name, "config": args.dataset_config_name}
+    names = {"train": name, "validation": name + HELD_OUT * args.is_default}
     facts = {
-        split: DatasetFacts(name, split="train" if held_out else split, complete=limit is None and not held_out, **hub)
+        split: DatasetFacts(
+            names[split],
+            split=None if args.is_default else "train" if held_out else split,
+            complete=limit is None and (args.is_default or not held_out),
+            **hub,
+        )
         for split, limit in limits.items()
         if split in raw
     }
     return CardOptions(
         evaluation_data={"": facts["validation"]} if "validation" in facts else {},
         training_data=facts.get("train"),
-        finetuned_from=model_args.model_name_or_path,
+        finetuned_from=model_args.model_name_or_path or "",
         main_metric="accuracy",
         n_bins=args.n_bins,
     )

@@ -15,6 +15,7 @@ from huggingface_hub import ModelCard, metadata_load
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from logitmix_nlp.card import CardOptions
+from logitmix_nlp.commands.push import outdated_card
 from logitmix_nlp.metrics import calibration_metrics
 
 COMMAND = ["python", "/home/zoe9/train.py", "--token", "q7x", "--seed=5"]
@@ -137,7 +138,7 @@ def values_of(trainer):
 
 def test_an_evaluation_that_fails_costs_the_results_only(tmp_path, caplog):
     def broken(prediction):
-        raise RuntimeError("no such hf_abcdefghijklmnopqrstuvwxyz")
+        raise RuntimeError("no such hf_abcdefghijklmnopqrstuvwxyz01234567")
 
     plain = {"eval_strategy": "no", "load_best_model_at_end": False}
     trainer = card_runs.text_trainer(tmp_path, compute_metrics=broken, **plain)
@@ -178,6 +179,9 @@ def test_a_stored_temperature_is_told_with_code_that_runs(trained, folder, monke
     assert "A temperature of 2.0000" in text
     assert "about logits divided by the temperature below" in text
     assert "guo2017calibration" in text
+    metrics = metadata_load(folder / "README.md")["model-index"][0]["results"][0]["metrics"]
+    assert {metric["args"]["temperature"] for metric in metrics} == {2.0}
+    assert outdated_card(folder) is None
     monkeypatch.chdir(folder.parent)
     names = {}
     for piece in card_runs.code_of(text):

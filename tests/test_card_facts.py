@@ -23,7 +23,7 @@ from glue_runs.tasks import get_task
 from logitmix_nlp.card import CardOptions, DatasetFacts, write_card
 from logitmix_nlp.card.citations import BIBTEX, METHOD_PAPERS
 from logitmix_nlp.card.collect import evaluate_predictions
-from logitmix_nlp.card.command import is_local_path, public_command
+from logitmix_nlp.card.command import is_local_path
 from logitmix_nlp.card.data import describe_dataset, name_datasets
 from logitmix_nlp.card.figures import classification_figures, number_of_resamples
 from logitmix_nlp.card.method import TERMS, describe_method
@@ -31,6 +31,7 @@ from logitmix_nlp.card.sections import sections, split_card
 from logitmix_nlp.functional import bootstrap_interval, expected_calibration_error, negative_log_likelihood
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from logitmix_nlp.functional.losses import LOSS_TERMS
+from logitmix_nlp.hub.public_text import public_command
 from logitmix_nlp.methods import MIX_METHODS
 from logitmix_nlp.metrics import calibration_metrics
 
@@ -249,11 +250,13 @@ def test_the_equation_has_the_weights_that_were_used(tmp_path):
     ("argv", "shown"),
     [
         (["python", "/home/zoe9/x.py", "--lr", "1e-5"], "python x.py --lr 1e-5"),
-        (["a", "--hub_token", "q7x", "--b"], "a --b"),
+        (["a", "--hub_token", "q7x", "--tokenizer_name", "X"], "a --tokenizer_name X"),
         (["a", "--token=q7x", "--api-key", "q7x", "c d"], "a 'c d'"),
         (["a", "--data_dir=/mnt/zoe9/glue/", "~/out", r"C:\\Users\\zoe9\\m"], "a --data_dir=glue out m"),
         (["a", "--cache_dir", "/x", "--puzzle_options", '{"t_size": 4}'], "a --puzzle_options '{\"t_size\": 4}'"),
-        (["a", "hf_abcdefghijklmnopqrstuv", "nyu-mll/glue"], "a '<token>' nyu-mll/glue"),
+        (["a", "file:///home/zoe9/x", "--d=../../zoe9/z/", "https://zoe9:q7x@h/p?token=q7x"], "a x --d=z https://h/p"),
+        (["a", '--o={"b": ["/mnt/zoe9/c"], "api_key": "q7x"}'], 'a \'--o={"b": ["c"]}\''),
+        (["a", "hf_abcdefghijklmnopqrstuvwxyz01234567", "nyu-mll/glue"], "a '<token>' nyu-mll/glue"),
     ],
 )
 def test_commands_without_secrets_and_places(argv, shown):
@@ -261,7 +264,7 @@ def test_commands_without_secrets_and_places(argv, shown):
 
 
 def test_names_of_models_and_folders(tmp_path):
-    assert [name for name in ("bert-base-uncased", "ann/base") if is_local_path(name)] == []
+    assert not any(map(is_local_path, ("bert-base-uncased", "ann/base")))
     assert all(is_local_path(name) for name in (str(tmp_path), "a/b/c", "./x", "C:\\x"))
 
 

@@ -8,7 +8,7 @@ import tiny
 import torch
 from huggingface_hub import ModelCard, metadata_load
 from peft import LoraConfig, get_peft_model
-from transformers import ViTImageProcessorPil
+from transformers import BertForSequenceClassification, ViTImageProcessorPil
 
 from logitmix_nlp.card import CardOptions, DatasetFacts
 
@@ -87,3 +87,25 @@ def test_rows_that_were_trained_on_are_told(tmp_path):
     (index,) = metadata_load(tmp_path / "out" / "README.md")["model-index"]
     splits = [result["dataset"]["split"] for result in index["results"]]
     assert splits == ["seen", "new"]
+
+
+def test_a_model_from_its_own_folder_is_not_its_own_base(tmp_path):
+    trainer = tiny.trainer(tmp_path / "out", tiny.rows(8), max_steps=3)
+    trainer.train()
+    trainer.save_model()
+    (tmp_path / "out" / "README.md").write_text("---\nlicense: mit\n---\n")
+    for told, expected in ((None, "base model | not known"), ("", "base model | none: trained from scratch")):
+        (tmp_path / "out" / "README.md").unlink()
+        again = tiny.trainer(
+            tmp_path / "out", tiny.rows(8), BertForSequenceClassification.from_pretrained(tmp_path / "out")
+        )
+        again.card_options = CardOptions(finetuned_from=told)
+        again.create_model_card()
+        text = (tmp_path / "out" / "README.md").read_text()
+        assert expected in text
+        assert "fine-tuned from" not in text
+        assert "licence" not in text
+        assert ("trained from scratch" in text) == (told == "")
+    trainer.create_model_card()
+    assert "| max\\_steps | 3 |" in (tmp_path / "out" / "README.md").read_text()
+    assert "num\\_train\\_epochs" not in (tmp_path / "out" / "README.md").read_text()

@@ -81,7 +81,7 @@ ALLOWED = {
     ),
     "logitmix_nlp.hub": ("logitmix_nlp.hub",),
     "logitmix_nlp.__main__": ("logitmix_nlp.commands",),
-    "logitmix_nlp.commands.push": ("logitmix_nlp.hub",),
+    "logitmix_nlp.commands.push": ("logitmix_nlp.hub", "logitmix_nlp.stored_temperature"),
     "logitmix_nlp.publishing": ("logitmix_nlp.card_trainer", "logitmix_nlp.hub"),
     "logitmix_nlp.argument_checks": ("logitmix_nlp.functional", "logitmix_nlp.methods", "logitmix_nlp.mixers"),
     "logitmix_nlp.lamix": (
@@ -116,6 +116,7 @@ ALLOWED = {
     "logitmix_nlp.card": (
         "logitmix_nlp.card",
         "logitmix_nlp.functional",
+        "logitmix_nlp.hub.public_text",
         "logitmix_nlp.hub.secrets",
         "logitmix_nlp.methods",
         "logitmix_nlp.metrics",

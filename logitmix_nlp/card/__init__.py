@@ -34,7 +34,8 @@ def write_card(folder: str | Path, *, facts: CardFacts, secrets: Sequence[str | 
     """Write `README.md`, and beside it `figures/reliability.png` and `.eval_results/logitmix-*.yaml`.
 
     A card that is there keeps everything outside its marked sections, see [`card.sections`]. One whose marks or header
-    are damaged stays as it is, with a warning; so does the text of one without any marks, which gets a new header.
+    are damaged, or which is not UTF-8, stays as it is, with a warning; so does the text of one without any marks,
+    which gets a new header.
 
     Args:
         folder (`str` or `Path`): Folder of the saved model.
@@ -55,16 +56,16 @@ def write_card(folder: str | Path, *, facts: CardFacts, secrets: Sequence[str | 
     text = redact(body(facts, drawn), *secrets)
     metadata = json.loads(redact(json.dumps(header(facts), ensure_ascii=False), *secrets))
     fresh = f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)}---\n\n{text}"
-    old = path.read_bytes().decode("utf-8-sig") if path.is_file() else ""
-    if old.strip() and not _is_draft(old):
-        try:
-            fresh = _merged(old, metadata, text)
-        except MarkError as error:
-            logger.warning(
-                f"{path} is left as it is, so its results may be out of date: {error} Mend it, or move it away to "
-                "have a new one."
-            )
-            return path
+    try:
+        old = path.read_bytes().decode("utf-8-sig") if path.is_file() else ""
+        fresh = _merged(old, metadata, text) if old.strip() and not _is_draft(old) else fresh
+    except (MarkError, UnicodeDecodeError) as error:
+        why = error if isinstance(error, MarkError) else "it is not UTF-8."
+        logger.warning(
+            f"{path} is left as it is, so its results may be out of date: {why} Mend it, or move it away to "
+            "have a new one."
+        )
+        return path
     partial = path.with_name(f".{CARD}.partial")
     partial.write_bytes(fresh.encode("utf-8"))
     os.replace(partial, path)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging
 
-from logitmix_nlp.card.command import command_of_process, is_local_path, last_part, public_command
+from logitmix_nlp.card.command import command_of_process, is_local_path
 from logitmix_nlp.card.data import describe_dataset, name_datasets
 from logitmix_nlp.card.facts import CardFacts, CardOptions, DatasetFacts, EvaluationFacts
 from logitmix_nlp.card.figures import MIN_ROWS, classification_figures, number_of_resamples, score_figures
@@ -21,6 +21,7 @@ from logitmix_nlp.card.method import describe_method, method_tag
 from logitmix_nlp.card.recipe import progress, recipe, selected_by, versions
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from logitmix_nlp.hub.public_text import last_part, public_command
 from logitmix_nlp.sites import find_sites
 from logitmix_nlp.stored_temperature import TEMPERATURE_KEY
 
@@ -90,7 +91,7 @@ def card_facts(
         for name, output in predictions.items()
     ]
     training = _training_data(trainer, options, dataset_tags, dataset, dataset_args)
-    base = finetuned_from or options.finetuned_from or plain.config._name_or_path
+    base, base_known = _base(finetuned_from, options.finetuned_from, plain.config._name_or_path, args.output_dir)
     hub_base = base if base and not is_local_path(base) else None
     own_name = trainer.hub_model_id or _folder(args.output_dir)
     name = model_name or own_name.rsplit("/", 1)[-1]
@@ -118,6 +119,7 @@ def card_facts(
         selected_by=selected_by(args, state, trainer.is_in_train),
         base_model=hub_base,
         base_name=hub_base or (last_part(base.rstrip("/\\")) if base else None),
+        base_known=base_known,
         adapter=adapter,
         processor=own_name if trainer.processing_class is not None else hub_base,
         text_pair=options.text_pair,
@@ -178,6 +180,17 @@ def evaluation_datasets(trainer: Trainer) -> dict[str, Any]:
     if isinstance(data, dict):
         return dict(data)
     return {} if data is None else {"": data}
+
+
+def _base(given: str | None, told: str | None, loaded: str, output_dir: str) -> tuple[str | None, bool]:
+    """The base model and whether it is known; a model that was saved here before is not the base of itself."""
+    base = given if given is not None else told if told is not None else loaded
+    if not base:
+        return None, True  # made from a configuration
+    here = Path(os.path.realpath(output_dir))
+    if os.path.isdir(base) and Path(os.path.realpath(base)).is_relative_to(here):
+        return None, False
+    return base, True
 
 
 def _kind(config: Any) -> str:

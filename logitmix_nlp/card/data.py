@@ -8,8 +8,8 @@ from typing import Any
 
 import datasets
 
-from logitmix_nlp.card.command import last_part
 from logitmix_nlp.card.facts import DatasetFacts
+from logitmix_nlp.hub.public_text import last_part
 
 __all__ = ["describe_dataset", "name_datasets"]
 

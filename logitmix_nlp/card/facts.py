@@ -94,6 +94,7 @@ class CardFacts:
         selected_by (`str`, *optional*): Metric of the evaluation data that chose these weights.
         base_model (`str`, *optional*): Model on the Hub that this one was fine-tuned from.
         base_name (`str`, *optional*): Its name for readers; the last folder's, if it was one.
+        base_known (`bool`): Whether it is known; without a base model, the model was then trained from scratch.
         adapter (`bool`): Whether the folder holds a PEFT adapter, not a whole model.
         processor (`str`, *optional*): Where the tokenizer or image processor is loaded from; `None` if nowhere.
         text_pair (`bool`): Whether inputs are two texts.
@@ -123,6 +124,7 @@ class CardFacts:
     selected_by: str | None = None
     base_model: str | None = None
     base_name: str | None = None
+    base_known: bool = True
     adapter: bool = False
     processor: str | None = None
     text_pair: bool = False
@@ -148,7 +150,8 @@ class CardOptions:
     Args:
         evaluation_data (`Mapping[str, DatasetFacts]`): By name of the evaluation dataset, `""` for a single one.
         training_data (`DatasetFacts`, *optional*): What the model is trained on.
-        finetuned_from (`str`, *optional*): The base model, if it is not what the config names.
+        finetuned_from (`str`, *optional*): The base model, if it is not what the config names; `""` if there
+            is none, as the model was trained from scratch.
         command (`Sequence[str]`, *optional*): Program and arguments; `None` takes those of the process.
         main_metric (`str`, *optional*): The task's own score, for `.eval_results`; `None` takes the accuracy.
         language (`str`, *optional*): Language of the texts.

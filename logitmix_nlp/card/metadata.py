@@ -123,5 +123,11 @@ def _eval_result(facts: CardFacts, evaluation: EvaluationFacts, figure: Figure) 
         metric_type=_METRIC_IDS.get(figure.name, figure.name),
         metric_name=figure_title(figure),
         metric_value=figure.value if math.isfinite(figure.value) else str(figure.value),
-        metric_args=None if figure.n_bins is None else {"n_bins": figure.n_bins},
+        metric_args=_metric_args(facts, figure) or None,
     )
+
+
+def _metric_args(facts: CardFacts, figure: Figure) -> dict[str, Any]:
+    """What the figure depends on: its bins, and the temperature that the logits were divided by."""
+    temperature = {} if facts.temperature is None else {"temperature": facts.temperature}
+    return {**({} if figure.n_bins is None else {"n_bins": figure.n_bins}), **temperature}

@@ -9,9 +9,9 @@ from typing import Any
 
 from transformers import TrainerState, TrainingArguments
 
-from logitmix_nlp.card.command import last_part
 from logitmix_nlp.card.method import METHOD_FIELDS
-from logitmix_nlp.hub.secrets import redact
+from logitmix_nlp.hub.public_text import public_text
+from logitmix_nlp.hub.secrets import is_secret_name
 
 __all__ = ["progress", "recipe", "selected_by", "versions", "weights_step"]
 
@@ -49,11 +49,12 @@ def recipe(args: TrainingArguments, state: TrainerState) -> tuple[tuple[str, str
     if args.world_size > 1:
         shown.append(("processes", str(args.world_size)))
     changed = [f.name for f in fields(args) if f.init and f.name not in ALWAYS and _is_changed(args, f)]
-    return tuple(shown + [(name, _public(getattr(args, name))) for name in (*ALWAYS, *changed)])
+    always = ["max_steps" if name == "num_train_epochs" and args.max_steps > 0 else name for name in ALWAYS]
+    return tuple(shown + [(name, _public(getattr(args, name))) for name in (*always, *changed)])
 
 
 def _is_changed(args: TrainingArguments, field: Any) -> bool:
-    if field.name in METHOD_FIELDS or field.name.startswith(SILENT) or "token" in field.name:
+    if field.name in METHOD_FIELDS or field.name.startswith(SILENT) or is_secret_name(field.name):
         return False
     default = field.default_factory() if field.default is MISSING else field.default
     value = getattr(args, field.name)
@@ -63,7 +64,7 @@ def _is_changed(args: TrainingArguments, field: Any) -> bool:
 def _public(value: Any) -> str:
     value = value.value if isinstance(value, enum.Enum) else value
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return redact(last_part(text) if text.startswith(("/", "~")) else text)
+    return public_text(text)
 
 
 def weights_step(args: TrainingArguments, state: TrainerState, training: bool) -> int:

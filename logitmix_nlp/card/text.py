@@ -114,10 +114,10 @@ def _summary(facts: CardFacts) -> str:
     objects = "images" if facts.task == "image-classification" else "pairs of texts" if facts.text_pair else "texts"
     kind = "An adapter that" if facts.adapter else "A model that"
     base = escape(facts.base_model) if facts.base_model else _code(facts.base_name or "")
-    start = f"fine-tuned from {base}" if base else "trained from scratch"
+    start = f", fine-tuned from {base}" if base else ", trained from scratch" if facts.base_known else ", trained"
     names = " and ".join(escape(data.name) for data in facts.training_data)
     trained = f" on {names}" if names else ""
-    return f"{kind} {what} {objects}, {start}{trained} with {_code(facts.method.name)}."
+    return f"{kind} {what} {objects}{start}{trained} with {_code(facts.method.name)}."
 
 
 def _notes(facts: CardFacts) -> list[str]:

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Push the folder of a finished run to the Hub, or complete a push that failed.
 
-    python -m logitmix_nlp push out/mrpc --repo_id me/minilm-mrpc [--private] [--revision v2] [--create_pr]
+    python -m logitmix_nlp push out/mrpc --repo_id me/minilm-mrpc [--private] [--revision v2] [--create_pr] \
+        [--path_in_repo checkpoint-20]
 
 What is there already is not sent again. Only the model, its tokenizer or processor, card, results, figures and
 `training_args.json` are uploaded. The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
 """
 
 import argparse
-import os
+import json
+import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from huggingface_hub import get_token
 from huggingface_hub.utils import HFValidationError, validate_repo_id
+from transformers.utils import CONFIG_NAME
 
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy
 from logitmix_nlp.hub.secrets import check_token
 from logitmix_nlp.hub.upload import Target, push_files
-from logitmix_nlp.hub.white_list import check_loads, publishable_files
+from logitmix_nlp.hub.white_list import CARD_NAME, check_loads, publishable_files
+from logitmix_nlp.stored_temperature import TEMPERATURE_KEY
 
 __all__ = ["main"]
 
@@ -38,7 +43,22 @@ def parser() -> argparse.ArgumentParser:
     parsed.add_argument("--revision", help="Branch; made if missing. Default: main.")
     parsed.add_argument("--commit_message", default="Upload model", help="Default: %(default)r.")
     parsed.add_argument("--create_pr", action="store_true", help="Open a pull request instead of committing.")
+    parsed.add_argument("--path_in_repo", metavar="FOLDER", help="Folder in the repository. Default: its root.")
     return parsed
+
+
+def check_place(folder: str | None) -> str:
+    """The prefix of paths in the repository for a folder there, `""` for the root.
+
+    Raises:
+        ValueError: If it is no plain relative path.
+    """
+    if folder is None:
+        return ""
+    parts = PurePosixPath(folder).parts
+    if not parts or folder.startswith("/") or "\\" in folder or {"..", ".git"}.intersection(parts):
+        raise ValueError(f"--path_in_repo {folder}: give a folder inside the repository, such as checkpoint-20.")
+    return f"{'/'.join(parts)}/"
 
 
 def check_no_token(argv: Sequence[str]) -> None:
@@ -53,6 +73,23 @@ def check_no_token(argv: Sequence[str]) -> None:
             "a token on the command line stays in the history of the shell: log in with `hf auth login`, or set the "
             "environment variable HF_TOKEN."
         )
+
+
+def outdated_card(folder: Path) -> str | None:
+    """What is wrong with a card of ours that was written before a temperature was stored or removed; else `None`."""
+    card, config = folder / CARD_NAME, folder / CONFIG_NAME
+    text = card.read_bytes().decode("utf-8", errors="replace") if card.is_file() else ""
+    if not config.is_file() or "<!-- logitmix:begin" not in text:
+        return None
+    stored = json.loads(config.read_text(encoding="utf-8")).get(TEMPERATURE_KEY)
+    told = re.findall(r"(?:A temperature of |^\s+temperature: )([\d.]+(?:e[+-]?\d+)?)", text, re.MULTILINE)
+    if {f"{float(number):.4f}" for number in told} == (set() if stored is None else {f"{stored:.4f}"}):
+        return None
+    now = f"stores {TEMPERATURE_KEY} {stored}" if stored is not None else f"stores no {TEMPERATURE_KEY}"
+    return (
+        f"{config} {now}, but the results in {card} are of other logits: have the card written anew, with the command "
+        "of the run and --do_eval or trainer.create_model_card(), and push again."
+    )
 
 
 def main(argv: Sequence[str], policy: RetryPolicy | None = None) -> int:
@@ -71,12 +108,16 @@ def main(argv: Sequence[str], policy: RetryPolicy | None = None) -> int:
         validate_repo_id(options.repo_id)
         if options.create_pr and options.revision is not None:
             raise ValueError("--create_pr opens a pull request against main: leave --revision out.")
-        check_token(os.environ.get("HF_TOKEN"))
+        check_token(get_token())
+        place = check_place(options.path_in_repo)
         check_loads(options.folder)
-        files = {name: options.folder / name for name in publishable_files(options.folder)}
+        files = {place + name: options.folder / name for name in publishable_files(options.folder)}
     except (ValueError, OSError, HFValidationError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
+    outdated = outdated_card(options.folder)
+    if outdated is not None:
+        print("warning:", outdated, file=sys.stderr)
     target = Target(options.repo_id, private=options.private or None, revision=options.revision)
     try:
         commit = push_files(

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushes in the background of a training: one after another, in order, none lost in silence."""
 
+import atexit
 import contextlib
+import math
 import shutil
 import threading
 import time
@@ -14,12 +16,14 @@ from typing import Any
 
 from transformers.utils import logging
 
-from logitmix_nlp.hub.retries import HubPushError
+from logitmix_nlp.hub.retries import HubPushError, cause_of
 from logitmix_nlp.hub.upload import Target
 
-__all__ = ["PushQueue", "Save"]
+__all__ = ["PushQueue", "Save", "UNFINISHED", "finish_at_exit"]
 
 logger = logging.get_logger(__name__)
+
+UNFINISHED: set["PushQueue"] = set()  # with saves that wait or messages that nobody read
 
 
 @dataclass(frozen=True)
@@ -30,21 +34,23 @@ class Save:
         name (`str`): What it is, for messages: `step 20`.
         folder (`Path`): Its copy, which nobody else writes to; deleted once it is pushed or given up.
         commits (`tuple`): Folder in the repository (`""` is its root) and message of each commit.
-        command (`str`): The command line that pushes it by hand, for messages.
+        advice (`str`): What to do if it is given up, for messages: a command line, or that later saves replace it.
         target (`Target`): Where to push.
+        keep (`Path`, *optional*): Where its copy is moved if it is given up; `None` deletes it.
         done (`Future`): Gets the last commit, or the error.
     """
 
     name: str
     folder: Path
     commits: tuple[tuple[str, str], ...]
-    command: str
+    advice: str
     target: Target
+    keep: Path | None = None
     done: Future = field(default_factory=Future)
 
 
-class _Stopped(Exception):
-    """The queue was stopped while it waited before another try."""
+class _Stopped(BaseException):
+    """The queue was stopped while it waited before another try; no `Exception`, as a push handles those."""
 
 
 class PushQueue:
@@ -56,20 +62,23 @@ class PushQueue:
     Args:
         push (`Callable`): Pushes one save; gets the save, a function to call after each failure that may pass, and one
             that waits so many seconds. Raises [`HubPushError`].
-        limit (`int`): Saves that may be in the queue, at least 2, which bounds the disk space.
+        limit (`int`): Saves that may be in the queue, at least 2, and copies of given-up saves that are kept, which
+            bounds the disk space.
         patience (`float`): Seconds that [`submit`] waits for a slow Hub, not for one that fails, before it gives a
             save up.
     """
 
-    def __init__(self, push: Callable[[Save, Callable, Callable], Any], limit: int = 8, patience: float = 600.0):
+    def __init__(self, push: Callable[[Save, Callable, Callable], Any], limit: int = 3, patience: float = 600.0):
         self._push, self._limit, self._patience = push, limit, patience
         self._changed = threading.Condition()
         self._stop = threading.Event()
+        self._reason = ""
         self._waiting: deque[Save] = deque()
         self._busy = self._failing = self._paused = False
         self._thread: threading.Thread | None = None
         self._messages: list[str] = []
         self._places: set[Path] = set()
+        self._kept: deque[Save] = deque()
 
     def submit(self, save: Save) -> None:
         """Put a save at the end of the queue; waits only for a Hub that works but is slow.
@@ -77,6 +86,14 @@ class PushQueue:
         Args:
             save (`Save`): What to push.
         """
+        try:
+            self._submit(save)
+        except BaseException:  # such as KeyboardInterrupt
+            if save not in self._waiting:
+                shutil.rmtree(save.folder, ignore_errors=True)
+            raise
+
+    def _submit(self, save: Save) -> None:
         deadline = time.monotonic() + self._patience
         with self._changed:
             while len(self._waiting) >= self._limit and not self._failing and time.monotonic() < deadline:
@@ -85,29 +102,58 @@ class PushQueue:
                 oldest = self._waiting[1 if self._busy else 0]
                 self._give_up(oldest, f"{self._limit} saves were waiting for the Hub")
             self._waiting.append(save)
+            UNFINISHED.add(self)
             self._places.add(save.folder.parent)
             self._resume()
 
-    def wait(self) -> None:
-        """Wait until all saves are pushed; those that still fail are given up."""
+    def wait(self, seconds: float = math.inf) -> None:
+        """Wait until all saves are pushed; those that still fail are given up.
+
+        Args:
+            seconds (`float`): How long to wait at most; what is then left is given up as by [`stop`].
+        """
+        deadline = time.monotonic() + seconds
         with self._changed:
             self._resume()
             while self._waiting and not self._paused and self._thread is not None and self._thread.is_alive():
-                self._changed.wait(1.0)
+                if time.monotonic() >= deadline:
+                    break
+                self._changed.wait(min(1.0, max(deadline - time.monotonic(), 0.0)))
+            late = bool(self._waiting) and time.monotonic() >= deadline
+        if late:
+            self.stop(0.0, f"the Hub took more than {seconds:g} seconds")
+            return
+        with self._changed:
             for save in list(self._waiting):
                 self._give_up(save, "the Hub still fails")
         self._tidy()
 
-    def stop(self, seconds: float = 5.0) -> None:
-        """Give up what waits, and leave the push in progress so many seconds to finish."""
+    def stop(self, seconds: float = 5.0, reason: str = "the training was broken off") -> bool:
+        """Give up what waits, and leave the push in progress so many seconds to finish.
+
+        Args:
+            seconds (`float`): How long to wait for the push in progress.
+            reason (`str`): Why, for messages.
+
+        Returns:
+            `bool`: Whether nothing is in progress any more.
+        """
+        self._reason = reason
         self._stop.set()
         with self._changed:
             for save in [save for save in self._waiting if not (self._busy and save is self._waiting[0])]:
-                self._give_up(save, "the training was broken off")
+                self._give_up(save, reason)
             thread = self._thread
         if thread is not None:
             thread.join(seconds)
+        with self._changed:
+            idle = thread is None or not thread.is_alive()
+            for save in [] if idle else list(self._waiting):
+                self._messages.append(
+                    f"The push of {save.name} is still going on ({reason}); if it fails: {save.advice}"
+                )
         self._tidy()
+        return idle
 
     @property
     def unfinished(self) -> int:
@@ -119,7 +165,12 @@ class PushQueue:
         """What went wrong since the last call: causes and what to do."""
         with self._changed:
             told, self._messages = self._messages, []
+            self._settle()
         return told
+
+    def _settle(self) -> None:
+        if not self._waiting and not self._messages:
+            UNFINISHED.discard(self)
 
     def _resume(self) -> None:
         self._paused = False
@@ -130,15 +181,35 @@ class PushQueue:
 
     def _give_up(self, save: Save, reason: str) -> None:
         self._waiting.remove(save)
-        self._messages.append(f"The model of {save.name} was not pushed: {reason}. To push it: {save.command}")
+        self._messages.append(f"The model of {save.name} was not pushed: {reason}. {save.advice}")
         self._finish(save, HubPushError(f"The model of {save.name} was not pushed: {reason}."))
 
     def _finish(self, save: Save, result: Any) -> None:
         if isinstance(result, HubPushError):
+            if save.keep is not None:
+                self._keep(save)
             save.done.set_exception(result)
         else:
             save.done.set_result(result)
         shutil.rmtree(save.folder, ignore_errors=True)
+
+    def _keep(self, save: Save) -> None:
+        """Move the copy of a given-up save to where its advice says it is; of too many, the oldest is deleted."""
+        shutil.rmtree(save.keep, ignore_errors=True)
+        try:
+            save.keep.parent.mkdir(exist_ok=True)
+            save.folder.rename(save.keep)
+        except OSError as error:
+            self._messages.append(f"The copy of {save.name} could not be moved to {save.keep}: {cause_of(error)}.")
+            return
+        self._kept.append(save)
+        if len(self._kept) > self._limit:
+            oldest = self._kept.popleft()
+            shutil.rmtree(oldest.keep, ignore_errors=True)
+            self._messages.append(
+                f"{oldest.keep} was deleted, as {self._limit} saves that could not be pushed are kept: the model of "
+                f"{oldest.name} is lost unless its checkpoint is still there."
+            )
 
     def _tidy(self) -> None:
         """Remove the folders of the copies if they are empty; by the thread that fills them, never while it does."""
@@ -166,11 +237,12 @@ class PushQueue:
             try:
                 outcome = self._push(save, self._note_failure, self._sleep)
             except _Stopped:
-                outcome = HubPushError("the training was broken off")
+                outcome = HubPushError(f"The model of {save.name} was not pushed: {self._reason}.")
             except HubPushError as error:
                 outcome = error
             except Exception as error:  # a thread that dies in silence would leave the training waiting
-                outcome = HubPushError(f"{type(error).__name__} in the pushing thread")
+                why = cause_of(error, save.target.token)
+                outcome = HubPushError(f"The model of {save.name} was not pushed: {why}.")
                 logger.debug("Where the error came from:", exc_info=True)
             with self._changed:
                 self._busy = False
@@ -181,6 +253,21 @@ class PushQueue:
                 else:
                     self._waiting.popleft()
                     if self._failing:
-                        self._messages.append(f"{outcome} To push it: {save.command}")
+                        self._messages.append(f"{outcome} {save.advice}")
                     self._finish(save, outcome)
+                    self._settle()
                 self._changed.notify_all()
+
+
+@atexit.register
+def finish_at_exit(seconds: float = 300.0) -> None:
+    """Wait for pushes in the background that the end of the program would break off, and say what was not pushed."""
+    for queue in list(UNFINISHED):
+        if queue.unfinished:
+            logger.warning(f"Waiting for pushes to the Hub ({queue.unfinished}), {seconds:g} seconds at most.")
+            try:
+                queue.wait(seconds)
+            except KeyboardInterrupt:
+                queue.stop(0.0, "the program was broken off")
+        for message in queue.messages():
+            logger.warning(message)

@@ -20,7 +20,8 @@ PASSING_STATUS = (408, 409, 412, 425, 429, 500, 502, 503, 504)
 # 409 and 412: somebody else's commit or a second operation on the repository came in between.
 _WAYS_OUT = {
     401: "log in with `hf auth login`, or set HF_TOKEN to a token that may write",
-    403: "use a token that may write to this repository, or choose another one with --hub_model_id",
+    403: "use a token that may write to this repository, or choose another one (--hub_model_id of a training,"
+    " --repo_id of `push`)",
     404: "check the name of the repository and of the revision, and that the token may see it",
     413: "the Hub takes no files of this size",
 }

@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens stay out of files and messages."""
 
-import json
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
 
 from huggingface_hub import get_token
 
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
-
-__all__ = ["check_token", "find_secret", "public_arguments", "redact"]
+__all__ = ["check_token", "find_secret", "is_secret_name", "redact"]
 
 REDACTED = "<token>"
-_TOKEN = re.compile(r"(?:hf|api_org)_(?:oauth_|jwt_)?[A-Za-z0-9.-]{16,}")
-_SECRET_NAME = re.compile(r"token|secret|password|passwd|api_key|credential", re.IGNORECASE)
-_PATH = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[/\\]|\\\\).*")
-_NOT_SECRET = ("include_num_input_tokens_seen", "average_tokens_across_devices")
+# Tokens of the Hub have 34 letters and digits without a break; names such as hf_bert-base-uncased do not.
+_TOKEN = re.compile(r"(?:hf|api_org)_[A-Za-z0-9]{30,}|hf_(?:oauth|jwt)_[A-Za-z0-9._-]{16,}")
+_SECRET_NAME = re.compile(r"(?:token|secrets?|passwords?|passwd|credentials?|(?:api|access|private)_?key)(?:_|$)")
+_SPECIAL_TOKEN = re.compile(r"(?:^|_)(?:bos|cls|eos|image|mask|pad|sep|unk)_token(?:_|$)")  # of a tokenizer
 
 
 def _literals(tokens: Iterable[str | None]) -> list[str]:
@@ -43,21 +37,34 @@ def redact(text: object, *tokens: str | None) -> str:
     return _TOKEN.sub(REDACTED, text)
 
 
-def find_secret(path: str | Path, *tokens: str | None) -> bool:
-    """Whether a text file holds a token: one in use, or what looks like one; files that are not UTF-8 are no text.
+def find_secret(content: bytes, *tokens: str | None) -> bool:
+    """Whether the content of a text file holds a token: one in use, or what looks like one.
 
     Args:
-        path (`str` or `Path`): The file.
+        content (`bytes`): The content; what is not UTF-8 is no text.
         tokens (`str`, *optional*): Tokens in use, beside that of the login.
 
     Returns:
         `bool`: `True` if it does.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return _TOKEN.search(text) is not None or any(token in text for token in _literals(tokens))
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a flag, field or key of this name holds a secret: `hub_token`, `--api-key`; not `--tokenizer_name`.
+
+    Args:
+        name (`str`): The name, words joined by `_`, `-`, `.` or capitals.
+
+    Returns:
+        `bool`: `True` if it does.
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
+    return _SECRET_NAME.search(words) is not None and _SPECIAL_TOKEN.search(words) is None
 
 
 def check_token(token: str | None) -> None:
@@ -75,31 +82,3 @@ def check_token(token: str | None) -> None:
             "The Hub token is empty or holds spaces, line breaks or characters outside ASCII: copy it again from "
             "https://huggingface.co/settings/tokens, or log in with `hf auth login`."
         )
-
-
-def _public(value: Any, tokens: Sequence[str | None]) -> Any:
-    if isinstance(value, dict):
-        return {name: _public(item, tokens) for name, item in value.items() if not _is_secret(str(name))}
-    if isinstance(value, (list, tuple)):
-        return [_public(item, tokens) for item in value]
-    if isinstance(value, (str, PurePath)):
-        text = str(value)
-        return redact(PurePath(text.replace("\\", "/")).name if _PATH.fullmatch(text) else text, *tokens)
-    return value
-
-
-def _is_secret(name: str) -> bool:
-    return _SECRET_NAME.search(name) is not None and name not in _NOT_SECRET
-
-
-def public_arguments(args: "TrainingArguments") -> dict[str, Any]:
-    """Training arguments as JSON values that may be published.
-
-    Args:
-        args (`TrainingArguments`): The arguments.
-
-    Returns:
-        `dict[str, Any]`: All fields but those that hold secrets; of absolute paths only the last part.
-    """
-    values = json.loads(json.dumps(args.to_dict(), default=str))
-    return _public(values, (args.hub_token,))

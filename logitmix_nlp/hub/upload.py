@@ -5,17 +5,22 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.utils import get_session
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
+from logitmix_nlp.hub.public_text import public_result
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, answer_of, cause_of, is_passing, with_retries
 from logitmix_nlp.hub.secrets import check_token, find_secret
+from logitmix_nlp.hub.white_list import CARD_NAME
 
 __all__ = ["Target", "find_or_create", "push_command", "push_files"]
 
+logger = logging.get_logger(__name__)
+
+_RESULT = "result.json"
 _TEXTS = (".json", ".md", ".yaml", ".svg", ".jinja")
 _DEFAULT_BRANCH = "main"
 
@@ -97,7 +102,8 @@ def push_files(
 ) -> CommitInfo:
     """Push files as one commit, which holds all of them or does not exist. Other files there stay as they are.
 
-    Repeating a push is safe: what is there already is not sent again, and nothing new makes no commit.
+    Paths in `result.json` are shortened on the way. Repeating a push is safe: what is there already is not sent again,
+    and nothing new makes no commit.
 
     Args:
         target (`Target`): Where to push; the repository is made if it is not there.
@@ -117,11 +123,12 @@ def push_files(
     """
 
     def attempt() -> CommitInfo:
-        _refuse_secrets(files, target.token)
+        readable = {path: file for path, file in files.items() if path != CARD_NAME or _is_readable(file)}
+        contents = {path: _public_content(path, file, target.token) for path, file in readable.items()}
         with _answers_within(policy.timeout):
             _find_or_create(target)
             api = HfApi(token=target.token)
-            operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
+            operations = [CommitOperationAdd(path, content) for path, content in contents.items()]
             return api.create_commit(
                 target.repo_id,
                 [*operations, *_superseded(api, target, files)],
@@ -142,33 +149,53 @@ def push_files(
         raise HubPushError(f"Pushing {message!r} to {target.repo_id} failed: {cause}.", is_passing(error)) from None
 
 
-def _refuse_secrets(files: Mapping[str, Path], token: str | None) -> None:
-    for path, file in files.items():
-        if Path(path).suffix in _TEXTS and find_secret(file, token):
-            raise HubPushError(f"{path} holds an access token: remove it from the file, and revoke the token")
+def _is_readable(card: Path) -> bool:
+    """Whether a card is UTF-8; the Hub takes no other, and refuses the model with it."""
+    try:
+        card.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        logger.warning(f"{card} is not pushed, as it is not UTF-8: save it as UTF-8, and push again.")
+        return False
+    return True
+
+
+def _public_content(path: str, file: Path, token: str | None) -> str | bytes:
+    """What to send of a file: its path, or its content if that is changed; files with tokens are refused."""
+    name = PurePosixPath(path)
+    if name.suffix not in _TEXTS:
+        return str(file)
+    before = content = file.read_bytes()
+    if name.name == _RESULT:
+        try:
+            content = public_result(before)
+        except ValueError as error:
+            raise HubPushError(f"{path} is damaged ({error}): delete it, or repeat the run") from error
+    if find_secret(content, token):
+        raise HubPushError(f"{path} holds an access token: remove it from the file, and revoke the token")
+    return str(file) if content == before else content
 
 
 def _superseded(api: HfApi, target: Target, files: Mapping[str, Path]) -> list[CommitOperationDelete]:
-    """Weights in one file that shards replace: `from_pretrained` would prefer the old ones."""
-    if SAFE_WEIGHTS_INDEX_NAME not in files:
-        return []
-    there = api.list_repo_files(target.repo_id, revision=target.revision)
-    return [CommitOperationDelete(SAFE_WEIGHTS_NAME)] if SAFE_WEIGHTS_NAME in there else []
+    """Weights in one file that shards in the same folder replace: `from_pretrained` would prefer the old ones."""
+    ends = (path.removesuffix(SAFE_WEIGHTS_INDEX_NAME) for path in files if path.endswith(SAFE_WEIGHTS_INDEX_NAME))
+    single = {place + SAFE_WEIGHTS_NAME for place in ends}
+    there = api.list_repo_files(target.repo_id, revision=target.revision) if single else ()
+    return [CommitOperationDelete(name) for name in sorted(single.intersection(there))]
 
 
-def push_command(folder: str | Path, repo_id: str, *, private: bool | None = None, revision: str | None = None) -> str:
+def push_command(folder: str | Path, target: Target, path_in_repo: str | None = None) -> str:
     """The command that pushes a folder later.
 
     Args:
         folder (`str` or `Path`): Folder of the finished run.
-        repo_id (`str`): Repository.
-        private (`bool`, *optional*): Whether it is private.
-        revision (`str`, *optional*): Branch.
+        target (`Target`): Where to push.
+        path_in_repo (`str`, *optional*): Folder in the repository; `None` is its root.
 
     Returns:
         `str`: A command line for a shell.
     """
-    words = ["python", "-m", "logitmix_nlp", "push", str(folder), "--repo_id", repo_id]
-    words += ["--private"] if private else []
-    words += ["--revision", revision] if revision else []
+    words = ["python", "-m", "logitmix_nlp", "push", str(folder), "--repo_id", target.repo_id]
+    words += ["--private"] if target.private else []
+    words += ["--revision", target.revision] if target.revision else []
+    words += ["--path_in_repo", path_in_repo] if path_in_repo else []
     return shlex.join(words)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hub_runs import POLICY, READ_TOKEN, TOKEN, local, saved_model
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from logitmix_nlp.commands.push import main
@@ -131,6 +132,36 @@ def test_only_what_is_on_the_white_list(folder):
         if not (folder / name).exists():
             (folder / name).write_text("{}")
     assert set(publishable_files(folder)) == wanted
+
+
+def test_a_folder_in_the_repository(server, folder, capsys):
+    assert push(folder, "--path_in_repo", "checkpoint-2/") == 0
+    names = publishable_files(folder)
+    files = server.repository("me/tiny").files
+    assert set(files) == {*(f"checkpoint-2/{name}" for name in names), ".gitattributes"}
+    for place in ("", ".", "/x", "../x", "a/../b"):
+        assert push(folder, "--path_in_repo", place) == 2
+        assert "a folder inside the repository" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", [TOKEN + "\n", ""])
+def test_a_token_is_read_as_huggingface_hub_reads_it(server, folder, monkeypatch, tmp_path, token):
+    (tmp_path / "login").write_text(TOKEN)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "login"))
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert push(folder) == 0
+
+
+def test_a_card_that_does_not_tell_the_temperature_is_told(server, folder, capsys):
+    mark = "<!-- logitmix:begin usage -->{}<!-- logitmix:end usage -->"
+    config = json.loads((folder / "config.json").read_text())
+    for temperature, told, outdated in ((1.5, "", True), (1.5, "A temperature of 1.5000, fitted", False),
+                                        (1.5, "A temperature of 1.6000, fitted", True), (None, "", False),
+                                        (None, "A temperature of 1.6000, fitted", True)):  # fmt: skip
+        (folder / "config.json").write_text(json.dumps({**config, "calibration_temperature": temperature}))
+        (folder / "README.md").write_text(f"---\nlicense: mit\n---\n{mark.format(told)}\n")
+        assert push(folder) == 0
+        assert ("have the card written anew" in capsys.readouterr().err) == outdated
 
 
 LOAD = """

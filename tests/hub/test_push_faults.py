@@ -152,10 +152,16 @@ def test_a_pull_request_is_opened_once(server, folder):
 
 def test_shards_replace_the_single_file(server, folder):
     push(folder)
+    place = "last-checkpoint/"
+    push_files(Target("me/tiny", TOKEN), {f"{place}model.safetensors": folder / "model.safetensors"}, "Old", POLICY)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="10kB")
     push(folder)
     names = set(server.repository("me/tiny").files)
     assert "model.safetensors" not in names
+    assert f"{place}model.safetensors" in names
+    files = {place + name: folder / name for name in publishable_files(folder)}
+    push_files(Target("me/tiny", TOKEN), files, "New", POLICY)
+    assert f"{place}model.safetensors" not in server.repository("me/tiny").files
     assert {name for name in publishable_files(folder) if name.startswith("model-")} <= names

@@ -6,7 +6,8 @@ from threading import Event
 
 import pytest
 
-from logitmix_nlp.hub.push_queue import PushQueue, Save
+from logitmix_nlp.hub import push_queue
+from logitmix_nlp.hub.push_queue import PushQueue, Save, finish_at_exit
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, requested_wait, with_retries
 from logitmix_nlp.hub.upload import Target
 
@@ -17,6 +18,9 @@ class Hub:
     def __init__(self):
         self.got, self.outcomes, self.gate = [], {}, Event()
         self.gate.set()
+
+    def fail(self):
+        raise ConnectionResetError
 
     def push(self, save, on_failure, sleep):
         self.gate.wait(20)
@@ -35,17 +39,18 @@ def hub():
 
 @pytest.fixture
 def save(tmp_path):
-    def make(number):
+    def make(number, keep=None):
         folder = tmp_path / "copies" / str(number)
         folder.mkdir(parents=True)
         (folder / "weights").write_text(f"step {number}")
-        return Save(f"step {number}", folder, (("", "m"),), f"push-it {number}", Target("me/tiny"))
+        return Save(f"step {number}", folder, (("", "m"),), f"To push it: push-it {number}", Target("me/tiny"), keep)
 
-    return make
+    yield make
+    push_queue.UNFINISHED.clear()
 
 
 def test_saves_are_pushed_in_order_and_their_copies_deleted(hub, save, tmp_path):
-    queue, saves = PushQueue(hub.push), [save(number) for number in range(5)]
+    queue, saves = PushQueue(hub.push, limit=5), [save(number) for number in range(5)]
     for item in saves:
         queue.submit(item)
     queue.wait()
@@ -138,7 +143,9 @@ def test_what_fails_for_good_does_not_hold_the_others_up(hub, save, error):
         queue.submit(item)
     queue.wait()
     assert hub.got == ["step 1"]
-    assert queue.messages()[0].endswith("To push it: push-it 0")
+    (told,) = queue.messages()
+    assert str(error) in told
+    assert told.endswith("To push it: push-it 0")
     assert isinstance(saves[0].done.exception(timeout=5), HubPushError)
 
 
@@ -150,10 +157,76 @@ def test_stopping_gives_up_what_waits_and_lets_the_running_push_end(hub, save):
     while not queue._busy:
         pass
     queue.stop(seconds=0.01)
-    assert len([message for message in queue.messages() if "was broken off" in message]) == 2
+    told = queue.messages()
+    assert len([message for message in told if "was not pushed: the training was broken off" in message]) == 2
+    assert "The push of step 0 is still going on" in told[-1]
     hub.gate.set()
     queue._thread.join(10)
     assert hub.got == ["step 0"]
+
+
+def test_a_given_up_save_that_is_the_last_of_its_checkpoint_is_kept_but_not_too_many(hub, save, tmp_path):
+    hub.outcomes = {f"step {number}": HubPushError("403.") for number in range(4)}
+    queue = PushQueue(hub.push, limit=2)
+    for number in range(4):
+        queue.submit(save(number, tmp_path / "kept" / str(number)))
+    queue.wait()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["2", "3"]
+    assert (tmp_path / "kept" / "3" / "weights").read_text() == "step 3"
+    lost = [message for message in queue.messages() if "is lost" in message]
+    assert [f"the model of step {number}" in message for number, message in enumerate(lost)] == [True, True]
+    assert not (tmp_path / "copies").exists()
+
+
+def test_an_interruption_while_a_save_is_queued_leaves_no_copy(hub, save, tmp_path, monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    queue, item = PushQueue(hub.push), save(0)
+    monkeypatch.setattr(PushQueue, "_submit", lambda self, save: interrupt(self))
+    with pytest.raises(KeyboardInterrupt):
+        queue.submit(item)
+    assert not item.folder.exists()
+
+
+def test_the_end_of_the_program_waits_for_pushes_and_tells_what_was_lost(hub, save, caplog):
+    queue = PushQueue(hub.push)
+    queue.submit(save(0))
+    finish_at_exit()
+    assert hub.got == ["step 0"]
+    assert queue not in push_queue.UNFINISHED
+    hub.gate.clear()
+    for number in (1, 2):
+        queue.submit(save(number))
+    while not queue._busy:
+        pass
+    with caplog.at_level("WARNING"):
+        finish_at_exit(seconds=0.05)
+    hub.gate.set()
+    assert (
+        "The model of step 2 was not pushed: the Hub took more than 0.05 seconds. To push it: push-it 2" in caplog.text
+    )
+    assert "The push of step 1 is still going on" in caplog.text
+
+
+def test_a_push_that_waits_to_try_again_can_be_stopped(save):
+    trying = Event()
+
+    def push(item, on_failure, sleep):
+        def wait(seconds):
+            trying.set()
+            sleep(60.0)
+
+        return with_retries(Hub().fail, RetryPolicy(), on_failure=on_failure, sleep=wait)
+
+    queue, item = PushQueue(push), save(0)
+    queue.submit(item)
+    assert trying.wait(10)
+    assert queue.stop(seconds=10.0)
+    assert queue.messages() == [
+        "The model of step 0 was not pushed: the training was broken off. To push it: push-it 0"
+    ]
+    assert isinstance(item.done.exception(), HubPushError)
 
 
 def test_waits_double_up_to_a_limit_with_jitter():

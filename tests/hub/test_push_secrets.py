@@ -10,8 +10,9 @@ from hub_runs import POLICY, TOKEN, Keeper, saved_model, trainer
 from huggingface_hub import constants
 
 from logitmix_nlp.commands.push import main
+from logitmix_nlp.hub.public_text import public_arguments, public_result
 from logitmix_nlp.hub.retries import HubPushError, cause_of
-from logitmix_nlp.hub.secrets import find_secret, public_arguments, redact
+from logitmix_nlp.hub.secrets import find_secret, is_secret_name, redact
 from logitmix_nlp.hub.upload import Target, push_files
 
 ECHO = json.dumps({"error": f"bad token {TOKEN}"}).encode()
@@ -118,5 +119,48 @@ def test_a_token_of_the_login_is_known(monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(path))
     assert redact("it is unusual-token") == "it is <token>"
-    (tmp_path / "card.md").write_text("unusual-token")
-    assert find_secret(tmp_path / "card.md")
+    assert find_secret(b"it is unusual-token")
+    assert not find_secret(b"it is usual")
+
+
+NAME = "me/hf_bert-base-uncased-mrpc"
+
+
+def test_names_that_begin_like_tokens_are_names(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert redact(f"fine-tuned from {NAME} and hf_deberta.v3-large-finetuned") == (
+        f"fine-tuned from {NAME} and hf_deberta.v3-large-finetuned"
+    )
+    assert redact(f"{TOKEN}_x hf_oauth_eyJhbGciOi.JIUzI1NiIs-InR5cCI6IkpXV") == "<token>_x <token>"
+    folder = saved_model(tmp_path / "model")
+    (folder / "README.md").write_text(f"---\nbase_model: {NAME}\n---\n{NAME}\n")
+    for name in ("result.json", "adapter_config.json"):
+        (folder / name).write_text(json.dumps({"base_model_name_or_path": NAME}))
+    assert main([str(folder), "--repo_id", "me/tiny"], POLICY) == 0
+    files = server.repository("me/tiny").files
+    assert all(NAME.encode() in files[name] for name in ("README.md", "result.json", "adapter_config.json"))
+
+
+def test_names_of_secrets():
+    secret = ("token", "--hub_token", "push_to_hub_token", "--api-key", "hfToken", "wandb.api_key", "db_password")
+    assert all(map(is_secret_name, secret))
+    public = ("tokenizer_name", "--tokenizer-name", "include_num_input_tokens_seen", "pad_token", "max_tokens", "seed")
+    assert not any(map(is_secret_name, public))
+
+
+def test_results_are_pushed_without_places_and_kept_with_them(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    folder = saved_model(tmp_path / "model")
+    command = ["python", "-m", "glue_runs.run", f"--output_dir={folder}", "--train_file", str(tmp_path / "a.csv")]
+    result = {"config": {"output_dir": str(folder), "learning_rate": 1e-5}, "command": command, "seconds": 2.0}
+    (folder / "result.json").write_text(json.dumps(result))
+    assert main([str(folder), "--repo_id", "me/tiny"], POLICY) == 0
+    files = server.repository("me/tiny").files
+    assert [name for name, content in files.items() if str(tmp_path).encode() in content] == []
+    assert json.loads(files["result.json"]) == {
+        "config": {"output_dir": "model", "learning_rate": 1e-5},
+        "command": ["python", "-m", "glue_runs.run", "--output_dir=model", "--train_file", "a.csv"],
+        "seconds": 2.0,
+    }
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert public_result(b'{"a": [1,  2]}') == b'{"a": [1,  2]}'

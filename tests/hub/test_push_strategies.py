@@ -59,6 +59,7 @@ def test_saves_wait_for_a_slow_hub_and_are_copies(server, tmp_path):
     server.fail("/commit/", until=free)
     keeper = Keeper()
     run = trainer(tmp_path / "out", keeper, save_steps=1, save_total_limit=1)
+    run.waiting_saves = 6
 
     def all_saved():
         assert len(by_step(server.repository("me/tiny"))) == 0

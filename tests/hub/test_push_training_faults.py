@@ -6,13 +6,14 @@ import shlex
 import shutil
 
 import pytest
-from hub_runs import POLICY, READ_TOKEN, TOKEN, USERS, Keeper, by_step, local, trainer
+from hub_runs import MODEL_FILES, POLICY, READ_TOKEN, TOKEN, USERS, Keeper, by_step, local, trainer
 from hub_server import HubServer, hub
 from hub_store import Store
 
 from logitmix_nlp.commands.push import main
 from logitmix_nlp.hub.retries import HubPushError
 from logitmix_nlp.hub.white_list import publishable_files
+from logitmix_nlp.publishing import push_or_explain
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def test_saves_made_while_the_hub_fails_are_pushed_when_it_is_back(server, tmp_p
     keeper = Keeper()
     keeper.after[6] = server.mend
     run = trainer(tmp_path / "out", keeper, save_steps=1)
+    run.waiting_saves = 6
     keeper.after[3] = lambda: run._push_queue._thread and run._push_queue._thread.join()
     run.train()
     assert by_step(server.repository("me/tiny")) == keeper.weights
@@ -110,11 +112,50 @@ def test_a_full_disk_costs_the_push_of_a_save_and_no_more(server, tmp_path, warn
     run.train()
     assert sorted(by_step(server.repository("me/tiny"))) == [2, 6]
     assert "The model of step 4 could not be copied: OSError: [Errno 28] No space left" in warned()
-    message = next(line for line in warned().splitlines() if "checkpoint-4 --repo_id" in line)
-    assert (tmp_path / "out/checkpoint-4/model.safetensors").read_bytes() == keeper.weights[4]
+    message = next(line for line in warned().splitlines() if "could not be copied" in line)
+    assert "Later saves and the finished model replace it" in message
+    assert not run.lost_checkpoints
+    assert push_or_explain(run)
     assert push_later(message, monkeypatch) == 0
-    assert server.repository("me/tiny").files["model.safetensors"] == keeper.weights[4]
+    assert_complete(server, tmp_path / "out")
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_lost_checkpoint_is_pushed_to_its_own_folder_and_never_to_the_root(
+    server, tmp_path, warned, monkeypatch, capsys, limit
+):
+    keeper = Keeper()
+    run = trainer(tmp_path / "out", keeper, hub_strategy="all_checkpoints", save_total_limit=limit)
+    server.fail("/commit/", status=403, body=b"{}")
+    keeper.after[4] = lambda: (run._push_queue.wait(), server.mend())
+    run.train()
+    assert "step 2" in run.lost_checkpoints
+    assert "step 6" not in run.lost_checkpoints
+    assert not push_or_explain(run)
+    told = next(line for line in capsys.readouterr().err.splitlines() if "checkpoint of step 2" in line)
+    assert push_later(told, monkeypatch) == 0
+    files = server.repository("me/tiny").files
+    assert files["checkpoint-2/model.safetensors"] == keeper.weights[2]
+    assert (tmp_path / "out" / "checkpoint-2").exists() == (limit is None)
+    assert_complete(server, tmp_path / "out")
+
+
+def test_a_card_that_cannot_be_written_does_not_hold_the_push(server, tmp_path, warned, monkeypatch):
+    run = trainer(tmp_path / "out", hub_strategy="end")
+    run.train()
+    (tmp_path / "out" / "README.md").write_bytes(b"\xff\xfe my notes")
     run.push_to_hub()
+    assert "README.md is left as it is, so its results may be out of date: it is not UTF-8" in warned()
+    assert "README.md is not pushed, as it is not UTF-8" in warned()
+    assert set(server.repository("me/tiny").files) == MODEL_FILES | {".gitattributes"}
+    (tmp_path / "out" / "README.md").unlink()
+
+    def full(**card):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run, "create_model_card", full)
+    run.push_to_hub("again")
+    assert "The model card could not be written: OSError: [Errno 28] No space left" in warned()
     assert_complete(server, tmp_path / "out")
 
 

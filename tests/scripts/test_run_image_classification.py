@@ -47,8 +47,15 @@ def results(output_dir):
 
 
 def test_digits_are_the_default_and_the_log_says_so(call, caplog):
-    code, out = call("--do_train", "--do_eval", "--max_eval_samples=50", "--mix_method=logitmix_c")
+    flags = ("--do_train", "--do_eval", "--max_eval_samples=50", "--mix_method=logitmix_c")
+    code, out = call(*flags)
     assert code == 0
+    for _ in range(2):  # the second time, the finished model is loaded from its own folder
+        card = (out / "README.md").read_text()
+        assert ("trained from scratch" in card, "fine-tuned" in card, "licence" in card) == (True, False, False)
+        assert "**digits of scikit-learn, rows held out: 50 rows, not all of the split**" in card
+        (out / "README.md").unlink()
+        assert call(*flags)[0] == 0
     assert "taking the 1,797 digits of 8x8 pixels that come with scikit-learn" in caplog.text
     found = results(out)
     assert {f"eval_{name}" for name in ("accuracy", "ece", "oe", "nll", "brier", "loss")} <= set(found)
