@@ -233,7 +233,7 @@ class PublishingTrainer(CardTrainer):
         Args:
             commit_message (`str`, *optional*): Message of the commit.
             blocking (`bool`): Wait for the end of the push; otherwise it goes on in the background, and the end of the
-                program waits for it, 5 minutes at most.
+                program waits up to 5 minutes. For sharded weights wait for the future: Python uploads no more then.
             token (`str`, *optional*): Token that may write. Default: `args.hub_token`, or that of the login.
             revision (`str`, *optional*): Branch. Default: `args.hub_revision`, or `main`.
             private (`bool`, *optional*): Whether a new repository is private. Default: `args.hub_private_repo`.
