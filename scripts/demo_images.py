@@ -38,8 +38,8 @@ PICTURED = {
     "lamix (every other step; β = 0.5)": "lamix",
 }
 TITLE = (
-    "What each method trains on, and its label (λ drawn for each image here, to show more). "
-    "LaMix: every other step is clean, and the label is half of the target (β), the rest the second head's."
+    "What each method trains on, and its label (λ drawn for each image here, to show more)\n"
+    "LaMix: β is the label's share of the target, the rest is the second head's"
 )
 N_BINS, COLUMNS = 15, 8
 
