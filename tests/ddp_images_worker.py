@@ -15,7 +15,10 @@ import logitmix_nlp.mixers as mixers_module
 from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan
 
-METHODS = ("cutmix", "logitmix_c", "puzzlemix", "logitmix_p", "lamix")
+METHODS = (
+    "mixup", "manifold_mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix", "lamix_p",
+    "label_smoothing", "confidence_penalty",
+)  # fmt: skip
 
 
 def neighbours(rows, *args, **kwargs):
