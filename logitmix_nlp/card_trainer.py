@@ -16,6 +16,9 @@ from logitmix_nlp.stored_temperature import TEMPERATURE_KEY
 __all__ = ["CardTrainer"]
 
 SPEED = ("loss", "model_preparation_time", "runtime", "samples_per_second", "steps_per_second", "jit_compilation_time")
+EVERY_ROW_IN_ORDER = {
+    "train_sampling_strategy": "sequential", "dataloader_drop_last": False, "dataloader_in_order": True,
+}  # fmt: skip
 
 logger = logging.get_logger(__name__)
 
@@ -34,6 +37,17 @@ class CardTrainer(Trainer):
         super().__init__(*args, **kwargs)
 
     # ---- Predictions of the weights at hand ----
+
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        """Load as the base class does; but to evaluate and predict, all rows in their order, however training goes."""
+        if is_training:
+            return super()._get_dataloader(*args, is_training=True, **kwargs)
+        before = {name: getattr(self.args, name) for name in EVERY_ROW_IN_ORDER}
+        try:
+            vars(self.args).update(EVERY_ROW_IN_ORDER)
+            return super()._get_dataloader(*args, **kwargs)
+        finally:
+            vars(self.args).update(before)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Note which dataset is about to be evaluated."""

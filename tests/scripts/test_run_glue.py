@@ -5,7 +5,9 @@ import shutil
 import pytest
 import samples
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from glue_runs.results import read_result
 
@@ -275,3 +277,24 @@ def test_output_folder_in_use_is_not_written_to(call, glue, capsys, tmp_path):
     assert code == 2
     assert "is not empty and holds no run of this script" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_predictions_belong_to_their_rows_when_training_groups_by_length(call, tmp_path):
+    """Ids, labels and logits of every file, against the rows one by one."""
+    words = ["the", "cat", "sat", "on", "it", "and", "a", "dog", "ran"]
+    texts = [" ".join((words * 3)[row : row + length]) for row, length in enumerate([2, 9, 1, 12, 3, 7, 5, 11, 4, 8])]
+    lines = [f"{text},{'good' if row % 3 else 'bad'}" for row, text in enumerate(texts)]
+    data = samples.write_text(tmp_path / "data.csv", "\n".join(["text,label", *lines]) + "\n")
+    flags = ["--train_file", data, "--validation_file", data, "--test_file", data, "--train_sampling_strategy"]
+    code, out = call(*flags, "group_by_length", "--do_train", "--do_eval", "--do_predict", "--save_predictions")
+    assert code == 0
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    trained = AutoModelForSequenceClassification.from_pretrained(out).eval()
+    with torch.no_grad():
+        logits = torch.cat([trained(**tokenizer(text, return_tensors="pt")).logits for text in texts])
+    found = Dataset.from_parquet(str(out / "eval_predictions.parquet"))
+    assert found["idx"][:] == list(range(len(texts)))
+    assert found["label"][:] == [int(row % 3 > 0) for row in range(len(texts))]
+    torch.testing.assert_close(torch.tensor(found["logits"][:]), logits, atol=1e-5, rtol=0)
+    names = [trained.config.id2label[value] for value in logits.argmax(1).tolist()]
+    assert predictions(out / "predictions.tsv") == [[str(row), name] for row, name in enumerate(names)]
