@@ -2,10 +2,9 @@
 """Command line arguments that say which model is fine-tuned and on which data."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from glue_runs.tasks import GLUE_TASKS, get_task
-from logitmix_nlp.data_sources.files import FILE_TYPES
+from logitmix_nlp.data_sources.files import FILE_TYPES, is_data_file
 
 __all__ = ["DataArguments", "ModelArguments", "OutputArguments"]
 
@@ -115,7 +114,7 @@ class DataArguments:
         if self.task_name is not None and (self.text_column_names or self.label_column_name != "label"):
             raise ValueError("--text_column_names and --label_column_name are for your own data, not for --task_name.")
         for name, file in files.items():
-            if Path(file).suffix not in FILE_TYPES:
+            if not is_data_file(file):
                 raise ValueError(f"--{name} {file}: unknown extension; use one of: {', '.join(FILE_TYPES)}.")
 
     def _check_numbers(self):

@@ -57,7 +57,7 @@ def load_splits(
     elif folders:
         raw = DatasetDict({name: read_image_folder(folder) for name, folder in folders.items()})
     else:
-        other = [str(path) for path in files.values() if path.suffix != ".parquet"]
+        other = [str(path) for path in files.values() if path.suffix.lower() != ".parquet"]
         if other:
             raise ValueError(f"{other[0]}: images are read from .parquet files, or from folders with --train_dir.")
         raw = DatasetDict({name: read_data_file(path) for name, path in files.items()})

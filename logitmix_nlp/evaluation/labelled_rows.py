@@ -15,7 +15,7 @@ from logitmix_nlp.data_sources.class_names import align_labels
 from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
 from logitmix_nlp.data_sources.downloads import download
 from logitmix_nlp.data_sources.encoding import encode_labels
-from logitmix_nlp.data_sources.files import FILE_TYPES, SAVED_NAME, read_data_file, read_saved
+from logitmix_nlp.data_sources.files import SAVED_NAME, is_data_file, read_data_file, read_saved
 from logitmix_nlp.data_sources.lines import shown
 
 __all__ = ["Columns", "Rows", "class_ids", "load_rows", "read_split"]
@@ -149,7 +149,7 @@ def load_rows(
         texts = tuple(columns.text or guess_text_columns(data, label or "", origin))
         check_texts(data, texts, origin)
         inputs = list(zip(*(data[name][:] for name in texts), strict=True))
-        if Path(source).suffix in BLANK_IS_MISSING:
+        if Path(source).suffix.lower() in BLANK_IS_MISSING:
             _check_blank(inputs, texts, origin)
         used = Columns(texts, None, label)
     else:
@@ -168,7 +168,7 @@ def read_split(
         ValueError: If the source has several splits and none is named, or lacks the one that is.
     """
     path = Path(source)
-    if path.suffix in FILE_TYPES and not path.is_dir():
+    if is_data_file(path) and not path.is_dir():
         data = DatasetDict(file=read_data_file(path, label_column))
     elif any((path / file).is_file() for file in (SAVED_NAME, "state.json")):
         data = read_saved(path)

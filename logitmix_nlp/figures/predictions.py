@@ -99,7 +99,7 @@ def read_predictions(path: str | Path) -> tuple[torch.Tensor, torch.Tensor, bool
         FileNotFoundError: If there is no such file.
         ValueError: If it is another kind of file, or lacks one of them.
     """
-    if Path(path).suffix == ".parquet":
+    if Path(path).suffix.lower() == ".parquet":
         return (*_from_parquet(path), True)
     arrays = _npz(path)
     name = next((name for name in ("logits", "probs") if name in arrays), None)

@@ -59,6 +59,42 @@ def test_json_as_a_list_or_by_line(tmp_path, text, suffix):
     assert table.to_dict() == {"t": ["a", "b"], "label": [1, 0]}
 
 
+READ_ANYWAY = {
+    "upper-case extension": ("X.CSV", "t,label\na,1\nb,0\n"),
+    "mixed-case extension": ("x.Jsonl", "\n".join(JSON_ROWS)),
+    "blank last line of JSONL": ("x.jsonl", "\n".join(JSON_ROWS) + "\n\n"),
+    "blank lines between": ("x.jsonl", "\n\n".join(JSON_ROWS) + "\n \n"),
+    "blank last line of CSV": ("x.csv", "t,label\na,1\nb,0\n\n\n"),
+    "blank last line of TSV": ("x.tsv", "t\tlabel\na\t1\nb\t0\n\n"),
+    "semicolons": ("x.csv", 't;label\na;1\n"b";0\n'),
+    "list over many lines": ("x.json", '[\n  {\n    "t": "a",\n    "label": 1\n  },\n  {"t": "b", "label": 0}\n]\n'),
+    "objects over many lines": ("x.json", '{\n  "t": "a",\n  "label": 1\n}\n{\n  "t": "b",\n  "label": 0\n}\n'),
+    "an object that holds the rows": ("x.json", '{\n  "version": 1,\n  "data": [' + ", ".join(JSON_ROWS) + "]\n}\n"),
+}
+
+
+@pytest.mark.parametrize("case", READ_ANYWAY)
+def test_other_forms_of_the_same_rows_are_read(tmp_path, case):
+    name, text = READ_ANYWAY[case]
+    table = read_data_file(samples.write_text(tmp_path / name, text))
+    assert table.to_dict() == {"t": ["a", "b"], "label": [1, 0]}
+
+
+def test_one_object_is_one_row_on_one_line_or_on_many(tmp_path):
+    for text in ('{"t": "a", "label": [0, 2]}', '{\n  "t": "a",\n  "label": [\n    0,\n    2\n  ]\n}\n'):
+        table = read_data_file(samples.write_text(tmp_path / "x.json", text))
+        assert table.to_dict() == {"t": ["a"], "label": [[0, 2]]}
+
+
+def test_commas_stay_text_between_semicolons_and_semicolons_between_commas(tmp_path):
+    path = samples.write_text(tmp_path / "x.csv", "t;label\na, b;1\n")
+    assert read_data_file(path).to_dict() == {"t": ["a, b"], "label": [1]}
+    path = samples.write_text(tmp_path / "x.csv", "t;u,label\na; b,1\n")
+    assert read_data_file(path).to_dict() == {"t;u": ["a; b"], "label": [1]}
+    path = samples.write_text(tmp_path / "x.csv", '"t;u"\na; b\n')
+    assert read_data_file(path).to_dict() == {"t;u": ["a; b"]}
+
+
 def test_parquet_keeps_class_names(tmp_path):
     features = Features({"t": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     Dataset.from_dict({"t": ["a", "b"], "label": [1, 0]}, features=features).to_parquet(tmp_path / "x.parquet")
@@ -82,6 +118,15 @@ MALFORMED = [
     ("x.json", '[{"a": 1},\n{"a": 1, "b": 2}]', ", item 2: found the keys a, b, expected an object with the keys a"),
     ("x.json", '[{"a": 1},\n{"a" 1}]', ":2: not valid JSON"),
     ("x.json", "[]", ": the list is empty"),
+    ("x.json", '{"data": []}', ": the list 'data' is empty"),
+    ("x.json", '{\n"a": 1,\n"b" 2\n}', ":3: not valid JSON"),
+    ("x.json", '{\n"a": 1\n}\n{\n"a": 2, \n}', ":6: not valid JSON"),
+    ("x.json", '{\n"a": 1\n}\n{\n"b": 2\n}', ":4: found the keys b, expected an object with the keys a"),
+    ("x.json", '{"t": ["a", "b"], "label": [1, 0]}', "holds columns (t, label), not rows; write one object per row"),
+    ("x.json", '{"t": {"0": "a"}, "label": {"0": 1}}', "holds columns (t, label), not rows; write one object per row"),
+    ("x.json", '{"train": [{"a": 1}], "test": [{"a": 1}]}', "holds lists of rows (train, test); give each a file"),
+    ("x.csv", "t;label\na;1,5\nb;2\n", ": column 'label' holds numbers with a decimal comma; write them with a point"),
+    ("x.csv", "t;label\na;1;2\n", ":2: found 3 columns, expected 2: t, label"),
     ("x.json", '[{"a": 1}, {"a": "b"}]', ": column 'a' mixes int, str; give it one type"),
     ("x.parquet", "not parquet", "is not a readable parquet file"),
     ("x.txt", "a", "unknown extension '.txt'; use one of: .csv, .json, .jsonl, .parquet, .tsv"),
