@@ -19,6 +19,7 @@ from glue_runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.results import GRID_NAME, is_finished
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
+from logitmix_nlp.whole_files import write_json
 
 __all__ = ["GridArguments", "PlannedRun", "plan_runs", "write_grid", "write_plan"]
 
@@ -154,7 +155,7 @@ def write_plan(run: PlannedRun) -> None:
     """Write the flags of a run into its folder, for the process that will run it."""
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / PROGRESS_NAME).unlink(missing_ok=True)
-    _write(run.folder / FLAGS_NAME, run.flags)
+    write_json(run.folder / FLAGS_NAME, run.flags)
 
 
 def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequence[str]) -> None:
@@ -168,10 +169,4 @@ def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequenc
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         for name, values in new.items():
             new[name] = found.get(name, []) + [value for value in values if value not in found.get(name, [])]
-        _write(path, {**new, "labels": {**found.get("labels", {}), **labels}})
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+        write_json(path, {**new, "labels": {**found.get("labels", {}), **labels}})

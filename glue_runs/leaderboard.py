@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glue_runs.results import RunResult, load_results
-from glue_runs.submission import check_predictions, write_whole
+from glue_runs.submission import check_predictions
 from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
+from logitmix_nlp.whole_files import write_whole
 
 __all__ = ["Choice", "build_submission", "development_score", "main"]
 

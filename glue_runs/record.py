@@ -12,6 +12,7 @@ from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, GENERATION_CONF
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
 from logitmix_nlp.hub.secrets import is_secret_name
 from logitmix_nlp.hub.white_list import PROCESSOR_FILES, TRAINING_ARGUMENTS_NAME
+from logitmix_nlp.whole_files import PARTIAL, write_json
 
 __all__ = ["RunState", "check_results", "drop_weights", "find_run", "run_record", "without_secrets", "write_record"]
 
@@ -81,7 +82,7 @@ def write_record(output_dir: str | Path, record: dict[str, Any]) -> None:
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     for name in (FINISHED_NAME, ALL_RESULTS_NAME):
         (Path(output_dir) / name).unlink(missing_ok=True)
-    (Path(output_dir) / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(Path(output_dir) / RECORD_NAME, record)
 
 
 def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None = None) -> RunState:
@@ -112,7 +113,9 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
         return RunState(checkpoint)
     if not (folder / RECORD_NAME).is_file():
         ours = (LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME)
-        if folder.is_dir() and any(path.name.removesuffix(".partial") not in ours for path in folder.iterdir()):
+        if folder.is_dir() and any(
+            not path.name.endswith(PARTIAL) and path.name not in ours for path in folder.iterdir()
+        ):
             raise ValueError(
                 f"--output_dir {folder} is not empty and holds no run of this script; choose another folder, empty "
                 "it, or give --resume_from_checkpoint PATH, or true for the folder's last checkpoint."

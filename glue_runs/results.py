@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow.parquet as parquet
 import torch
 
+from logitmix_nlp.whole_files import write_json
+
 __all__ = [
     "RunResult",
     "deciding_flags",
@@ -103,9 +105,7 @@ def write_result(folder: str | Path, result: RunResult) -> None:
     path = Path(folder) / RESULT_NAME
     values = asdict(replace(result, folder=None))
     del values["folder"]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_json(path, values)
 
 
 def read_result(folder: str | Path) -> RunResult:

@@ -2,15 +2,15 @@
 """Prediction files as the GLUE leaderboard wants them: how they are written, and what is wrong with one."""
 
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from glue_runs.tasks import GlueSplit, GlueTask
 from logitmix_nlp.data_sources.lines import require_file
+from logitmix_nlp.whole_files import write_whole
 
-__all__ = ["check_predictions", "write_predictions", "write_whole"]
+__all__ = ["check_predictions", "write_predictions"]
 
 HEADER = "index\tprediction"
 _BOM = "\ufeff"
@@ -41,7 +41,7 @@ def write_predictions(
             raise ValueError(f"{path}: row id {index} occurs twice; ids must differ.")
         seen.add(index)
     rows = [f"{index}\t{_spell(task, value, path)}" for index, value in zip(ids, predictions, strict=True)]
-    write_whole(path, ("\n".join([HEADER, *rows]) + "\n").encode())
+    write_whole(path, "\n".join([HEADER, *rows]) + "\n")
 
 
 def check_predictions(path: str | Path, task: GlueTask, split: GlueSplit) -> None:
@@ -81,17 +81,6 @@ def check_predictions(path: str | Path, task: GlueTask, split: GlueSplit) -> Non
         raise ValueError(
             f"{path}:{len(lines) + 1}: found {len(lines) - 1} rows after the header, expected {split.num_rows}."
         )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and its folder; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _strict_lines(path: Path) -> list[str]:

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 from glue_runs import run
 from glue_runs.record import FLAGS_NAME, LOCK_NAME, LOG_NAME, PROGRESS_NAME
 from glue_runs.results import is_finished
+from logitmix_nlp.whole_files import write_json
 
 __all__ = ["ProgressFile", "end_with_parent", "last_line", "main", "read_progress", "start"]
 
@@ -35,9 +36,7 @@ class ProgressFile(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         """Write `done`, in `[0, 1]`."""
         if state.is_world_process_zero and time.monotonic() - self.written > 1:
-            partial = self.path.with_name(self.path.name + ".partial")
-            partial.write_text(json.dumps({"done": state.global_step / state.max_steps}), encoding="utf-8")
-            os.replace(partial, self.path)
+            write_json(self.path, {"done": state.global_step / state.max_steps})
             self.written = time.monotonic()
 
 

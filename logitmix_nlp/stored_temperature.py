@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A temperature that travels with its model: one number in `config.json`, read by everything that asks for it."""
 
-import contextlib
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, logging
+
+from logitmix_nlp.whole_files import write_whole
 
 __all__ = [
     "TEMPERATURE_KEY",
@@ -156,22 +155,5 @@ def write_temperature(folder: str | Path, temperature: float | None) -> float | 
     before = config.pop(TEMPERATURE_KEY, None)
     if temperature is not None:
         config[TEMPERATURE_KEY] = temperature
-    _replace(path, config)
+    write_whole(path, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return before
-
-
-def _replace(path: Path, config: Mapping[str, Any]) -> None:
-    """Write beside the file and move it over; permissions and, for a link into a cache, the target stay."""
-    path = path.resolve()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, path.stat().st_mode & 0o777)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise

@@ -2,7 +2,6 @@
 """The model card: what a model is, how it was made, and how good the saved weights are, measured on the spot."""
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from logitmix_nlp.card.text import body
 from logitmix_nlp.hub.secrets import redact
 from logitmix_nlp.methods import MIX_METHODS
 from logitmix_nlp.plots import reliability_diagrams
+from logitmix_nlp.whole_files import write_whole
 
 __all__ = ["CardFacts", "CardOptions", "DatasetFacts", "card_facts", "write_card"]
 
@@ -66,9 +66,7 @@ def write_card(folder: str | Path, *, facts: CardFacts, secrets: Sequence[str | 
             "have a new one."
         )
         return path
-    partial = path.with_name(f".{CARD}.partial")
-    partial.write_bytes(fresh.encode("utf-8"))
-    os.replace(partial, path)
+    write_whole(path, fresh)
     return path
 
 
