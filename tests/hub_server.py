@@ -48,7 +48,7 @@ class HubHandler(WriteAnswers, BaseHTTPRequestHandler):
         self.query, request = parse_qs(address.query), f"{self.command} {'/'.join(raw)}"
         length = int(self.headers.get("Content-Length") or 0)
         fault = self.server.store.fault(request)
-        if fault is not None and fault.until is not None:
+        if fault is not None and fault.until is not None and fault.status is None:
             fault.until.wait(60)
             fault = None
         if fault is not None and fault.status is None and not fault.after:
@@ -59,10 +59,21 @@ class HubHandler(WriteAnswers, BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.bodies.append(self.body)
         if fault is not None and not fault.after:
-            self.send(fault.status, fault.body, fault.headers)
+            self.send(fault.status, fault.body, {"Connection": "close"} if fault.until else fault.headers)
+            if fault.until is not None:
+                self.land(address.path, fault)
             return
         self.lost = fault is not None
         self.route(address.path)
+
+    def land(self, address, fault):
+        """Do late what was asked; nobody waits for the answer any more."""
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        fault.until.wait(60)
+        self.gone = self.close_connection = True
+        self.route(address)
+        fault.landed.set()
 
     def read_body(self, length):
         """The whole body, sent at once or in chunks."""
@@ -168,6 +179,8 @@ class HubHandler(WriteAnswers, BaseHTTPRequestHandler):
         self.send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def send(self, status, content, headers: Mapping[str, str] = {}):  # noqa: B006 (never written to)
+        if getattr(self, "gone", False):
+            return
         if getattr(self, "lost", False):
             self.lost = False
             self.drop()

@@ -82,7 +82,8 @@ class Fault:
         headers: Headers of the answer.
         after: Do what was asked first, and only lose the answer.
         body: Body of the answer.
-        until: Wait for this event, and then do what was asked.
+        until: Wait for this event, and then do what was asked; with a `status`, answer with it before the wait.
+        landed: Set once a request that was answered before its time has been done.
     """
 
     pattern: str
@@ -92,6 +93,7 @@ class Fault:
     after: bool = False
     body: bytes = b"out of order"
     until: Event | None = None
+    landed: Event = field(default_factory=Event)
     hits: int = 0
 
     def strikes(self, request: str) -> bool:

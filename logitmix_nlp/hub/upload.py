@@ -103,7 +103,8 @@ def push_files(
     """Push files as one commit, which holds all of them or does not exist. Other files there stay as they are.
 
     Paths in `result.json` are shortened on the way. Repeating a push is safe: what is there already is not sent again,
-    and nothing new makes no commit.
+    and nothing new makes no commit. Each try names the commit that it follows, so that one which the Hub carries out
+    late, after it said that it failed, does not replace a later one.
 
     Args:
         target (`Target`): Where to push; the repository is made if it is not there.
@@ -128,6 +129,10 @@ def push_files(
         with _answers_within(policy.timeout):
             _find_or_create(target)
             api = HfApi(token=target.token)
+            # Read before anything is compared with it: a commit that came in between, or an earlier try that is
+            # done after all, then makes this one void, instead of being overwritten.
+            branch = target.revision or _DEFAULT_BRANCH
+            head = None if create_pr else api.repo_info(target.repo_id, revision=branch).sha
             operations = [CommitOperationAdd(path, content) for path, content in contents.items()]
             return api.create_commit(
                 target.repo_id,
@@ -135,6 +140,7 @@ def push_files(
                 commit_message=message,
                 revision=target.revision,
                 create_pr=create_pr,
+                parent_commit=head,
             )
 
     def passing(error: BaseException) -> bool:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of the Hub at every endpoint: what passes is tried again, what does not is told, nothing is pushed twice."""
 
-from threading import Event
+import time
+from threading import Event, Thread
 
 import pytest
 from hub_runs import OTHER_TOKEN, POLICY, READ_TOKEN, TOKEN, local, saved_model
@@ -15,6 +16,7 @@ from logitmix_nlp.hub.white_list import publishable_files
 
 ENDPOINTS = {
     "create": "POST /api/repos/create",
+    "head": "GET /api/models/me/tiny/revision/",
     "card": "POST /api/validate-yaml",
     "preupload": "POST /api/models/me/tiny/preupload/",
     "lfs": "POST /me/tiny.git/info/lfs/",
@@ -35,10 +37,15 @@ def folder(tmp_path):
     return saved_model(tmp_path / "model")
 
 
-def push(folder, policy=POLICY, create_pr=False, **target):
+def push(folder, policy=POLICY, create_pr=False, message="Upload", **target):
     files = {name: folder / name for name in publishable_files(folder)}
     target = Target(**{"repo_id": "me/tiny", "token": TOKEN, **target})
-    return push_files(target, files, "Upload", policy, create_pr=create_pr)
+    return push_files(target, files, message, policy, create_pr=create_pr)
+
+
+def card(folder, text):
+    """Change what is to be pushed."""
+    (folder / "README.md").write_text(f"---\nlicense: mit\n---\n{text}\n")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -58,7 +65,7 @@ def test_what_passes_is_tried_again(server, folder, endpoint, fault):
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_what_does_not_pass_is_told_at_once(server, folder, endpoint, status):
     injected = server.fail(ENDPOINTS[endpoint], status=status, body=b"{}")
-    with pytest.raises(HubPushError, match=f"{status} .* from P") as raised:
+    with pytest.raises(HubPushError, match=f"{status} .* from (P|G)") as raised:
         push(folder)
     assert injected.hits == 1
     assert not raised.value.passing
@@ -93,6 +100,73 @@ def test_a_broken_card_is_told_and_nothing_is_committed(server, folder):
         push(folder)
     assert not raised.value.passing
     assert len(server.repository("me/tiny").commits) == 1
+
+
+def test_a_commit_that_lands_after_a_later_one_is_void(server, folder):
+    push(folder)
+    card(folder, "of step 12")
+    late = server.fail("/commit/", status=504, until=Event(), times=1)
+    push(folder, message="Step 12")
+    card(folder, "of the end")
+    push(folder, message="End of training")
+    late.until.set()
+    assert late.landed.wait(10)
+    repository = server.repository("me/tiny")
+    assert [commit.title for commit in repository.commits[2:]] == ["Step 12", "End of training"]
+    assert b"of the end" in repository.files["README.md"]
+
+
+def test_a_commit_that_lands_before_its_repetition_is_not_repeated(server, folder):
+    late = server.fail("/commit/", status=504, until=Event(), times=1)
+    second = server.fail("/commit/", until=Event(), times=1)  # is on its way when the first one lands
+
+    def land():
+        while second.hits == 0:
+            time.sleep(0.005)
+        late.until.set()
+        late.landed.wait(10)
+        second.until.set()
+
+    thread = Thread(target=land)
+    thread.start()
+    commit = push(folder)
+    thread.join()
+    repository = server.repository("me/tiny")
+    assert [commit.title for commit in repository.commits] == ["initial commit", "Upload"]
+    assert commit.oid == repository.commits[-1].oid
+
+
+def test_what_somebody_else_commits_meanwhile_stays(server, folder):
+    push(folder)
+    card(folder, "new")
+    held = server.fail("/commit/", until=Event(), times=1)
+    repository = server.repository("me/tiny")
+
+    def commit():
+        while held.hits == 0:
+            time.sleep(0.005)
+        repository.add("main", "Notes", {**repository.files, "notes.txt": b"mine"})
+        held.until.set()
+
+    thread = Thread(target=commit)
+    thread.start()
+    push(folder)
+    thread.join()
+    assert [commit.title for commit in repository.commits[2:]] == ["Notes", "Upload"]
+    assert repository.files["notes.txt"] == b"mine"
+    assert b"new" in repository.files["README.md"]
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_commits_that_come_in_between_are_waited_for(server, folder, status):
+    injected = server.fail("/commit/", status=status, times=2)
+    assert push(folder).oid == server.repository("me/tiny").commits[-1].oid
+    assert injected.hits == 2
+    card(folder, "new")
+    server.fail("/commit/", status=status)
+    with pytest.raises(HubPushError, match=str(status)) as raised:
+        push(folder)
+    assert raised.value.passing
 
 
 def test_a_silent_hub_counts_as_failed(server, folder):
