@@ -12,8 +12,9 @@ from glue_runs.report_figures import learning_pictures, reliability_pictures
 from glue_runs.report_grid import ResultGrid, load_grid
 from glue_runs.report_tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.results import RunResult
+from logitmix_nlp.reports.escaping import escape_latex
 from logitmix_nlp.reports.page import Report, Section, report_to_markdown, to_html
-from logitmix_nlp.reports.tables import Column, Table, csv_text, escape_latex, to_csv, to_latex
+from logitmix_nlp.reports.tables import Column, Table, csv_text, to_csv, to_latex
 
 __all__ = ["main", "make_report", "write_report"]
 
@@ -171,7 +172,8 @@ def _folder(grid: ResultGrid, run: RunResult) -> str:
 
 def _latex(report: Report) -> str:
     parts = [
-        f"% {report.title}\n% Needs \\usepackage[T1]{{fontenc}}, \\usepackage{{booktabs}}, \\usepackage{{graphicx}}.\n"
+        f"% {escape_latex(report.title)}\n"
+        "% Needs \\usepackage[T1]{fontenc}, \\usepackage{booktabs}, \\usepackage{graphicx}.\n"
     ]
     for section in report.sections:
         if section.tables and section.name != "runs":

@@ -122,6 +122,7 @@ ALLOWED = {
         "logitmix_nlp.methods",
         "logitmix_nlp.metrics",
         "logitmix_nlp.plots",
+        "logitmix_nlp.reports",
         "logitmix_nlp.sites",
         "logitmix_nlp.stored_temperature",
         "logitmix_nlp.training_args",

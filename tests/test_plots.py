@@ -42,6 +42,16 @@ def test_files_by_suffix(tmp_path):
         assert path.read_bytes().startswith(start)
 
 
+@pytest.mark.parametrize("name", ["$a$", "x $_$ y", r"$\frac$"])
+def test_names_are_no_formulas(name):
+    stream = io.BytesIO()
+    reliability_diagrams({name: bins()}, stream, name, file_format="svg")
+    stream = io.BytesIO()
+    panel = CurvePanel(name, name, name, {name: Curve(np.arange(3), np.arange(3))})
+    learning_curves([panel], stream, name, file_format="svg")
+    assert "Oblique" not in stream.getvalue().decode()  # the slanted letters of a formula
+
+
 def test_equal_pictures_are_equal_bytes():
     assert diagrams(1) == diagrams(1)
     assert curves("a", "b") == curves("a", "b")

@@ -12,6 +12,7 @@ from logitmix_nlp.card.figures import MIN_ROWS, Figure
 from logitmix_nlp.card.metadata import figure_title, task_name
 from logitmix_nlp.card.snippets import snippets
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL
+from logitmix_nlp.reports.escaping import escape_markdown, fenced
 
 __all__ = ["body"]
 
@@ -43,7 +44,7 @@ def body(facts: CardFacts, diagram: bool) -> str:
         "data": _data,
         "fenced": _fenced,
         "interval": _interval,
-        "md": escape,
+        "md": escape_markdown,
         "number": _number,
         "title": figure_title,
     }
@@ -66,26 +67,19 @@ def body(facts: CardFacts, diagram: bool) -> str:
     ).rstrip("\n") + "\n"  # fmt: skip
 
 
-def escape(text: str) -> str:
-    """The text on one line, with every character escaped that Markdown or HTML reads as markup."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")  # an escaped <!-- is none of our marks
-    return re.sub(r"([\\`*_|>\[\]#~$])", r"\\\1", text)
-
-
 def _code(text: str) -> str:
     """Inline code; text that code cannot show alike everywhere, in tables too, is escaped instead."""
     text = " ".join(text.split())
-    return f"`{text}`" if text and not re.search(r"[`|<>]", text) else escape(text)
+    return f"`{text}`" if text and not re.search(r"[`|<>]", text) else escape_markdown(text)
 
 
 def _fenced(text: str, language: str) -> str:
-    """A block of code, behind more backticks than it holds; our own marks in it are broken up."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{text.replace('<!--', '<! --')}\n{fence}"
+    """A block of code in which our own marks are broken up."""
+    return fenced(text.replace("<!--", "<! --"), language)
 
 
 def _data(data: DatasetFacts) -> str:
-    name = escape(data.name)
+    name = escape_markdown(data.name)
     name = f"[{name}](https://huggingface.co/datasets/{data.hub_id})" if data.hub_id else name
     return f"{name}, split {_code(data.split)}" if data.split else name
 
@@ -113,9 +107,9 @@ def _summary(facts: CardFacts) -> str:
     what = "predicts a score for" if facts.kind == REGRESSION else "classifies"
     objects = "images" if facts.task == "image-classification" else "pairs of texts" if facts.text_pair else "texts"
     kind = "An adapter that" if facts.adapter else "A model that"
-    base = escape(facts.base_model) if facts.base_model else _code(facts.base_name or "")
+    base = escape_markdown(facts.base_model) if facts.base_model else _code(facts.base_name or "")
     start = f", fine-tuned from {base}" if base else ", trained from scratch" if facts.base_known else ", trained"
-    names = " and ".join(escape(data.name) for data in facts.training_data)
+    names = " and ".join(escape_markdown(data.name) for data in facts.training_data)
     trained = f" on {names}" if names else ""
     return f"{kind} {what} {objects}{start}{trained} with {_code(facts.method.name)}."
 

@@ -68,8 +68,8 @@ def decision_maps(
             axis.set_title(f"{name}\n{one.note}" if one.note else name, fontsize=9)
             below = place + columns >= len(maps)
             axis.tick_params(labelbottom=below, labelleft=place % columns == 0)
-            axis.set_xlabel("$x_1$" if below else "")
-            axis.set_ylabel("$x_2$" if place % columns == 0 else "")
+            axis.set_xlabel("$x_1$" if below else "", parse_math=True)
+            axis.set_ylabel("$x_2$" if place % columns == 0 else "", parse_math=True)
         for axis in axes[len(maps) :]:
             axis.remove()
         bar = figure.colorbar(image, ax=axes[: len(maps)].tolist(), ticks=[0, zone[0], 0.5, zone[1], 1], shrink=0.8)

@@ -52,6 +52,7 @@ class Theme:
             "font.size": 9,
             "svg.fonttype": "path",
             "svg.hashsalt": "logitmix-nlp",
+            "text.parse_math": False,  # names hold what they hold, dollar signs too
         }
 
     def line(self, place: int) -> dict[str, str]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
 
-from logitmix_nlp.reports.tables import Table, escape_markdown, to_markdown
+from logitmix_nlp.reports.escaping import escape_markdown, fenced
+from logitmix_nlp.reports.tables import Table, to_markdown
 
 __all__ = ["Picture", "Report", "Section", "report_to_markdown", "svg_bytes", "to_html"]
 
@@ -104,11 +105,14 @@ def to_html(report: Report) -> str:
 def report_to_markdown(report: Report) -> str:
     """Facts, tables and command lines of the report, without its pictures."""
     parts = [f"# {escape_markdown(report.title)}\n"]
-    parts.append("\n".join(f"- {name}: {escape_markdown(value)}" for name, value in report.facts) + "\n")
+    parts.append(
+        "\n".join(f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in report.facts) + "\n"
+    )
     for section in report.sections:
         if section.tables:
             texts = [escape_markdown(section.text) + "\n"] if section.text else []
-            parts += [f"## {section.title}\n", *texts, *map(to_markdown, section.tables)]
+            parts += [f"## {escape_markdown(section.title)}\n", *texts, *map(to_markdown, section.tables)]
     if report.commands:
-        parts.append("## Commands\n\n```bash\n" + "\n".join(report.commands) + "\n```\n")
+        commands = "\n".join(report.commands)
+        parts.append(f"## Commands\n\n{fenced(commands, 'bash')}\n")
     return "\n".join(parts)

@@ -3,11 +3,12 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from logitmix_nlp.reports.escaping import escape_csv, escape_latex, escape_markdown
 
 __all__ = [
     "Cell",
@@ -15,8 +16,6 @@ __all__ = [
     "Estimate",
     "Table",
     "csv_text",
-    "escape_latex",
-    "escape_markdown",
     "to_csv",
     "to_latex",
     "to_markdown",
@@ -25,12 +24,6 @@ __all__ = [
 
 MISSING, NO_INTERVAL = "–", "no interval"
 CSV_HEADER = ("table", "row", "column", "mean", "std", "n", "low", "high")
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--",
-    "α": r"$\alpha$", "λ": r"$\lambda$",
-}  # fmt: skip
 
 
 class Estimate(NamedTuple):
@@ -176,11 +169,6 @@ def _markdown_cell(cell: Cell) -> str:
     return " ".join([text, *map(escape_markdown, cell.details)])
 
 
-def escape_markdown(text: str) -> str:
-    """The text with every character that Markdown reads as markup escaped, on one line."""
-    return re.sub(r"([\\`*_|<>\[\]#~$])", r"\\\1", " ".join(text.split()))
-
-
 def to_latex(table: Table) -> str:
     """The table as a LaTeX float; needs the packages `booktabs`, `graphicx` and, for T1, `fontenc`."""
     head = [escape_latex(text) for text in (table.head, *(column.title for column in table.columns))]
@@ -207,11 +195,6 @@ def _latex_cell(cell: Cell) -> str:
     return f"{text} {{\\scriptsize {escape_latex(' '.join(cell.details))}}}" if cell.details else text
 
 
-def escape_latex(text: str) -> str:
-    """The text with every character that LaTeX reads as markup, or cannot read, written as a command."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
-
-
 def to_csv(tables: Sequence[Table]) -> str:
     """All figures of some tables, one per line, neither scaled nor rounded; missing ones are left out."""
     rows = [
@@ -225,7 +208,7 @@ def to_csv(tables: Sequence[Table]) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows as comma-separated values; `None` is an empty cell, floats are written so that they read back exactly."""
+    """Rows as comma-separated values: `None` is an empty cell, floats read back exactly, no text is a formula."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    csv.writer(stream, lineterminator="\n").writerows([map(escape_csv, row) for row in (header, *rows)])
     return stream.getvalue()

@@ -11,8 +11,6 @@ from logitmix_nlp.reports.tables import (
     Estimate,
     Table,
     csv_text,
-    escape_latex,
-    escape_markdown,
     to_csv,
     to_latex,
     to_markdown,
@@ -93,21 +91,12 @@ def test_latex():
     assert text.count("{") == text.count("}")
 
 
-def test_latex_characters():
-    assert escape_latex("50% of a_b & {#1}") == r"50\% of a\_b \& \{\#1\}"
-    assert escape_latex("\\~^") == r"\textbackslash{}\textasciitilde{}\textasciicircum{}"
-    assert escape_latex("−1 ± 2") == r"$-$1 $\pm$ 2"
-    bare = re.sub(r"\\[a-z]+\{\}|\\[{}$&#%_]|\$\\?[a-z-]+\$", "", escape_latex(SPECIAL))
-    assert not set(bare) & set("\\{}$&#%_~^<>|±−×–")
-
-
 def test_special_characters_keep_the_columns_apart():
     found = table((SPECIAL, (SPECIAL,)), columns=(Column(SPECIAL),))
     rows = [line for line in to_markdown(found).splitlines() if line.startswith("|")]
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3]
     rows = [line for line in to_latex(found).splitlines() if line.endswith(r"\\")]
     assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [1, 1]
-    assert re.sub(r"\\([\\`*_|<>\[\]#~$])", r"\1", escape_markdown(SPECIAL)) == SPECIAL
 
 
 def test_csv_reads_back_exactly():
