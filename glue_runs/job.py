@@ -12,7 +12,6 @@ import transformers
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
@@ -31,6 +30,7 @@ from glue_runs.metrics import make_compute_metrics
 from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.record import RunState, check_results, find_run, run_record, write_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.tokenizers import load_tokenizer, set_padding
 
 __all__ = [
     "ARGUMENTS", "Job", "check_stages", "find_state", "parse_arguments", "prepare", "restore_history",
@@ -190,8 +190,9 @@ def load_model(
     config.problem_type = "regression" if description.is_regression else "single_label_classification"
     config.id2label = dict(enumerate(names))
     config.label2id = {name: label for label, name in enumerate(names)}
-    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or args.model_name_or_path, **hub)
+    tokenizer = load_tokenizer(args.tokenizer_name or args.model_name_or_path, **hub)
     model = AutoModelForSequenceClassification.from_pretrained(
         args.model_name_or_path, config=config, ignore_mismatched_sizes=args.ignore_mismatched_sizes, **hub
     )
+    set_padding(tokenizer, model, args.tokenizer_name or args.model_name_or_path)
     return model, tokenizer, description

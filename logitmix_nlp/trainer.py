@@ -25,6 +25,7 @@ from logitmix_nlp.site_probe import probe
 from logitmix_nlp.sites import Site, find_sites
 from logitmix_nlp.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.term_log import TermLog
+from logitmix_nlp.tokenizers import check_padding
 from logitmix_nlp.training_args import LogitMixTrainingArguments
 
 __all__ = ["LogitMixTrainer", "LogitMixTrainingArguments"]
@@ -104,6 +105,7 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stock loop with the hooks of the site and the second head on the model, and neither behind it."""
         self._check_setup()
+        check_padding(self.data_collator)
         clear_temperature(self.accelerator.unwrap_model(self.model).config)
         self._term_log, self._probed = TermLog(), set()
         with ExitStack() as stack:

@@ -3,9 +3,13 @@ import os
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", HF_UPDATE_DOWNLOAD_COUNTS="0")
 
+import logging
+
+import datasets
 import network_guard
 import pytest
 import torch
+import transformers
 
 network_guard.install()
 
@@ -21,3 +25,17 @@ def _only_loopback():
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _as_loud_as_before():
+    """Commands and runs set up logging for their whole process."""
+    loggers = [logging.getLogger(name) for name in ("logitmix_nlp", "glue_runs")]
+    before = [(logger, list(logger.handlers), logger.level) for logger in loggers]
+    libraries = [(one, one.utils.logging.get_verbosity()) for one in (transformers, datasets)]
+    yield
+    for logger, handlers, level in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+    for library, level in libraries:
+        library.utils.logging.set_verbosity(level)

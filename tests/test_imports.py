@@ -20,6 +20,7 @@ ALLOWED = {
     "logitmix_nlp.outputs": (),
     "logitmix_nlp.whole_files": (),
     "logitmix_nlp.model_modes": (),
+    "logitmix_nlp.tokenizers": ("logitmix_nlp.outputs",),
     "logitmix_nlp.word_noise": (),
     "logitmix_nlp.mc_dropout": ("logitmix_nlp.functional", "logitmix_nlp.model_modes", "logitmix_nlp.outputs"),
     "logitmix_nlp.robustness": (
@@ -112,6 +113,7 @@ ALLOWED = {
         "logitmix_nlp.sites",
         "logitmix_nlp.stored_temperature",
         "logitmix_nlp.term_log",
+        "logitmix_nlp.tokenizers",
         "logitmix_nlp.training_args",
     ),
     "logitmix_nlp.card": (
@@ -174,6 +176,7 @@ ALLOWED = {
         "logitmix_nlp.robustness",
         "logitmix_nlp.stored_temperature",
         "logitmix_nlp.temperature",
+        "logitmix_nlp.tokenizers",
     ),
     "logitmix_nlp.commands.__init__": (),
     "glue_runs": ("glue_runs", "logitmix_nlp"),

@@ -10,7 +10,6 @@ from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import (
@@ -21,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
 from logitmix_nlp.data_sources.lines import shown
 from logitmix_nlp.model_modes import evaluation_mode, inputs_of
 from logitmix_nlp.outputs import logits_of
+from logitmix_nlp.tokenizers import load_tokenizer
 
 __all__ = ["Classifier", "load_classifier"]
 
@@ -169,13 +169,8 @@ def load_classifier(
     if report["missing_keys"]:
         shown = ", ".join(sorted(report["missing_keys"])[:3])
         raise ValueError(f"{name} lacks weights ({shown}), so it would guess: give a fine-tuned classifier.")
-    processor = (AutoTokenizer if is_text else AutoImageProcessor).from_pretrained(name, **hub)
+    processor = load_tokenizer(name, **hub) if is_text else AutoImageProcessor.from_pretrained(name, **hub)
     if is_text:
-        if not set(processor.get_vocab()) - set(processor.all_special_tokens):
-            raise ValueError(
-                f"{name} holds no tokenizer with a vocabulary, so all texts would look alike: save the one that the "
-                "model was trained with into it (tokenizer.save_pretrained)."
-            )
         max_length = _longest(max_length, processor.model_max_length, config.to_dict().get("max_position_embeddings"))
     return Classifier(name, model.eval().to(device), processor, is_text, max_length if is_text else None)
 

@@ -1,22 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-import logging
-
 import numpy as np
 import pytest
 import samples
 import zoo
 from PIL import Image
 from transformers import ViTImageProcessor
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    """Commands set up logging for their whole process."""
-    ours = logging.getLogger("logitmix_nlp")
-    handlers, level = list(ours.handlers), ours.level
-    yield
-    ours.handlers[:] = handlers
-    ours.setLevel(level)
 
 
 @pytest.fixture

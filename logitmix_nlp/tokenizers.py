@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a text classifier needs of its tokenizer: a vocabulary, and a token to pad with."""
+
+from typing import Any
+
+from transformers import (
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from logitmix_nlp.outputs import SetupError
+
+__all__ = ["check_padding", "check_vocabulary", "load_tokenizer", "set_padding"]
+
+SAVE_IT = "save the one that the model was trained with into it (tokenizer.save_pretrained)."
+
+
+def load_tokenizer(name: str, **hub: Any) -> PreTrainedTokenizerBase:
+    """Load a tokenizer that tells texts apart.
+
+    Args:
+        name (`str`): Folder, or Hub id.
+        **hub: Passed to `AutoTokenizer.from_pretrained`.
+
+    Returns:
+        `PreTrainedTokenizerBase`: The tokenizer.
+
+    Raises:
+        OSError: If the Hub cannot be reached, or has no such model.
+        ValueError: If there is no tokenizer, or it is damaged.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **hub)
+    except OSError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare ones
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} holds no tokenizer that can be read ({reason}): {SAVE_IT}") from error
+    check_vocabulary(tokenizer, name)
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuse a tokenizer that knows special tokens only, which is what loading makes of a folder without one.
+
+    Raises:
+        ValueError: Naming the folder.
+    """
+    known = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    if len(known) < 2:  # one is what SentencePiece makes of a space
+        raise ValueError(f"{name} holds no tokenizer with a vocabulary, so all texts would look alike: {SAVE_IT}")
+
+
+def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> None:
+    """Give tokenizer and model a padding token where they lack one, as GPT-2 does; both are saved with the model.
+
+    It is the end-of-text token. Heads that pool the last token find it by its not being padding; so where the
+    tokenizer ends each text in that token, another special one is taken.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Changed if it has no padding token.
+        model (`PreTrainedModel`): Its configuration is changed if it names no padding token.
+        name (`str`): What to call them in an error.
+
+    Raises:
+        ValueError: If there is no token to pad with.
+    """
+    config = model.config
+    if tokenizer.pad_token_id is None and config.pad_token_id is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(config.pad_token_id)
+    if tokenizer.pad_token_id is None:
+        last = tokenizer("a")["input_ids"][-1:]
+        tokens = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token)
+        fit = [token for token in tokens if token and tokenizer.convert_tokens_to_ids(token) not in last]
+        if not fit:
+            raise ValueError(
+                f"{name}: its tokenizer has no padding token, and no other that could stand in: set "
+                "tokenizer.pad_token and save it (tokenizer.save_pretrained)."
+            )
+        tokenizer.pad_token = fit[0]
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+
+
+def check_padding(collator: Any) -> None:
+    """Refuse a collator that pads with a tokenizer which has no token for that.
+
+    Raises:
+        SetupError: Saying which attributes to set.
+    """
+    pads = isinstance(collator, DataCollatorWithPadding) and collator.padding not in (False, "do_not_pad")
+    if pads and collator.tokenizer.pad_token is None:
+        raise SetupError(
+            f"{type(collator.tokenizer).__name__} has no padding token: set tokenizer.pad_token (to "
+            "tokenizer.eos_token, say), and model.config.pad_token_id to its id."
+        )
