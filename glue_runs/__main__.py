@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m glue_runs run | report | submission`."""
+"""`python -m glue_runs run | report | study | submission`."""
 
 import sys
 
@@ -8,6 +8,7 @@ from logitmix_nlp.commands import run_command
 COMMANDS = {
     "run": ("glue_runs.grid_command", "fine-tune every task with every method and seed"),
     "report": ("glue_runs.report", "tables and pictures of all finished runs in a folder"),
+    "study": ("glue_runs.study.command", "run what a study file fixes: data, methods, seeds, budgets, analysis"),
     "submission": ("glue_runs.leaderboard", "zip the predictions of finished runs for the GLUE leaderboard"),
 }
 

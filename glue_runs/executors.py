@@ -17,7 +17,7 @@ import torch
 
 from glue_runs.grid import GridArguments, PlannedRun
 from glue_runs.record import FLAGS_NAME
-from glue_runs.worker import last_line, start
+from glue_runs.worker import GRID_RUN, Program, last_line, start
 
 __all__ = ["Outcome", "execute", "execute_locally", "execute_on_ray", "run_process"]
 
@@ -30,31 +30,32 @@ Outcome = tuple[PlannedRun, str | None]
 
 def execute(runs: Sequence[PlannedRun], args: GridArguments) -> Iterator[Outcome | None]:
     """Execute runs where `args.executor` says; see [`execute_locally`] and [`execute_on_ray`]."""
-    return {"local": execute_locally, "ray": execute_on_ray}[args.executor](runs, args)
+    return execute_on_ray(runs, args) if args.executor == "ray" else execute_locally(runs, args.workers)
 
 
-def execute_locally(runs: Sequence[PlannedRun], args: GridArguments) -> Iterator[Outcome | None]:
-    """Execute runs in `args.workers` processes at a time; cores are divided among them, GPUs shared out in turn.
+def execute_locally(runs: Sequence[PlannedRun], workers: int, program: Program = GRID_RUN) -> Iterator[Outcome | None]:
+    """Execute runs in some processes at a time; cores are divided among them, GPUs shared out in turn.
 
     Args:
-        runs (`Sequence[PlannedRun]`): Runs whose flags lie in their folders.
-        args (`GridArguments`): Says how many at a time.
+        runs (`Sequence[PlannedRun]`): Runs whose flags lie in their folders; of another program, what it needs.
+        workers (`int`): How many at a time.
+        program (`Program`): What executes a run.
 
     Yields:
         For each run that ended, the run and what went wrong, `None` if nothing did; and `None` every half second.
     """
     slots, stop = queue.SimpleQueue(), threading.Event()
-    for worker in range(args.workers):
-        slots.put(_environment(worker, args.workers))
+    for worker in range(workers):
+        slots.put(_environment(worker, workers))
 
     def one(run: PlannedRun) -> str | None:
         environment = slots.get()
         try:
-            return run_process(run.folder, environment, stop)
+            return run_process(run.folder, environment, stop, program)
         finally:
             slots.put(environment)
 
-    with ThreadPoolExecutor(args.workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(one, run): run for run in runs}
         try:
             yield from _outcomes(
@@ -113,13 +114,16 @@ def run_on_node(folder: str, cpus: int) -> str | None:
     return run_process(Path(folder), {"OMP_NUM_THREADS": str(cpus)})
 
 
-def run_process(folder: Path, environment: dict[str, str], stop: threading.Event | None = None) -> str | None:
+def run_process(
+    folder: Path, environment: dict[str, str], stop: threading.Event | None = None, program: Program = GRID_RUN
+) -> str | None:
     """Execute the run whose flags lie in `folder` in a process, again if the process is killed.
 
     Args:
         folder (`Path`): Folder of the run.
         environment (`dict`): Environment variables to set.
         stop (`threading.Event`, *optional*): Ends the process when it is set.
+        program (`Program`): What executes the run.
 
     Returns:
         `str`, *optional*: What went wrong, in one line.
@@ -129,7 +133,7 @@ def run_process(folder: Path, environment: dict[str, str], stop: threading.Event
         if stop.is_set():
             return "stopped"
         try:
-            process = start(folder, environment)
+            process = start(folder, environment, program)
         except OSError as error:
             return " ".join(str(error).split())
         try:

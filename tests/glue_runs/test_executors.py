@@ -22,7 +22,7 @@ def program(monkeypatch):
     """`program(code)` lets each run execute this Python code in its folder, as process of the worker."""
 
     def program(code: str):
-        def start(folder: Path, environment):
+        def start(folder: Path, environment, program):
             with (folder / "log.txt").open("ab") as log:
                 return subprocess.Popen(
                     [sys.executable, "-c", code], cwd=folder, stdout=log, stderr=subprocess.STDOUT,
@@ -44,7 +44,7 @@ def planned(folder, count):
 
 def local(folder, count, workers=1):
     args = GridArguments(model="m", output_dir=str(folder), workers=workers)
-    return [outcome for outcome in execute_locally(planned(folder, count), args) if outcome is not None]
+    return [outcome for outcome in execute_locally(planned(folder, count), args.workers) if outcome is not None]
 
 
 def test_all_runs_are_executed_and_each_outcome_is_told_once(tmp_path, program):
@@ -103,7 +103,7 @@ def test_a_process_that_is_killed_each_time_is_given_up(tmp_path, program):
 
 def test_runs_that_are_under_way_end_when_the_grid_is_left(tmp_path, program):
     program("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
-    outcomes = execute_locally(planned(tmp_path, 3), GridArguments(model="m", output_dir=str(tmp_path)))
+    outcomes = execute_locally(planned(tmp_path, 3), 1)
     while not (tmp_path / "0" / "log.txt").is_file() or not (tmp_path / "0" / "log.txt").read_text():
         next(outcomes)
     start = time.monotonic()
@@ -155,7 +155,7 @@ def test_two_processes_never_work_on_one_run(tmp_path, monkeypatch, capsys):
 def test_a_folder_that_is_gone_fails_its_run_alone(tmp_path):
     runs = planned(tmp_path, 1)
     runs[0].folder.rmdir()
-    outcomes = execute_locally(runs, GridArguments(model="m", output_dir=str(tmp_path)))
+    outcomes = execute_locally(runs, 1)
     (problem,) = [outcome[1] for outcome in outcomes if outcome is not None]
     assert "No such file or directory" in problem
 

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of a study in a process of its own: train, keep the logits of every set, compute the figures."""
+
+import hashlib
+import importlib.resources
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
+
+from glue_runs.results import installed_versions
+from glue_runs.study.data import TaskRows, load_task, training_rows
+from glue_runs.study.figures import run_figures, validation_figures
+from glue_runs.study.plan import RESULT_NAME
+from glue_runs.worker import run_as_worker, run_once
+from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.word_noise import perturb_words
+
+__all__ = ["LOGITS_NAME", "evaluation_sets", "execute", "main", "ordered_logits", "train"]
+
+LOGITS_NAME = "logits.npz"
+SPELLING = ("swap_letters", "drop_letter", "neighbour_key")
+
+
+def main(plan_file: Path) -> int:
+    """Execute the run whose plan lies in the file, unless another process is at it or it is finished.
+
+    Args:
+        plan_file (`Path`): Written by [`write_plan`], in the folder of the run.
+
+    Returns:
+        `int`: Exit status: 0, or 2 if something is wrong with the data or the plan, after one line on stderr.
+    """
+    folder, found = plan_file.parent, json.loads(plan_file.read_text(encoding="utf-8"))
+
+    def finished() -> bool:
+        path = folder / RESULT_NAME
+        return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["plan"] == found["plan"]
+
+    def body() -> int:
+        try:
+            execute(folder, found["plan"], found["data_dir"])
+        except (ValueError, OSError, ImportError) as error:
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            return 2
+        return 0
+
+    return run_once(folder, finished, body)
+
+
+def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict[str, Any]:
+    """Train, predict every set, compute all figures; `logits.npz`, then `result.json` appear whole or not at all.
+
+    Args:
+        folder (`Path`): Folder of the run.
+        plan (`Mapping`): What to do, see [`glue_runs.study.plan`].
+        data_dir (`str` or `Path`): Folder that the paths of the data are relative to.
+
+    Returns:
+        `dict[str, Any]`: The result: `plan`, `classes`, `rows` of each set, `validation` and `test` figures,
+        `train_seconds` and `seconds` of processor time, `digest` of all logits, and `versions`.
+
+    Raises:
+        ValueError: If the data do not fit the plan, or a logit is NaN or infinite: training has diverged.
+    """
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    rows = load_task(plan["data"], data_dir)
+    classifier, train_rows, train_seconds = train(plan, rows)
+    sets = evaluation_sets(plan, rows)
+    logits = {
+        name: ordered_logits(classifier, texts, plan["evaluation"]["batch_size"]) for name, (texts, _) in sets.items()
+    }
+    labels = {name: np.array(ids) for name, (_, ids) in sets.items() if ids is not None}
+    figures = run_figures(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
+    result = {
+        "plan": plan,
+        "classes": len(rows.classes),
+        "rows": {"train": train_rows, **{name: len(texts) for name, (texts, _) in sets.items()}},
+        "validation": validation_figures(logits["validation"], labels["validation"], plan["data"]["score"]),
+        "test": figures,
+        "train_seconds": train_seconds,
+        "seconds": time.process_time(),
+        "digest": hashlib.sha256(b"".join(logits[name].tobytes() for name in sorted(logits))).hexdigest()[:16],
+        "versions": installed_versions(),
+    }
+    partial = folder / (LOGITS_NAME + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **logits, **{f"{name}_labels": ids for name, ids in labels.items()})
+    os.replace(partial, folder / LOGITS_NAME)
+    partial = folder / (RESULT_NAME + ".partial")
+    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / RESULT_NAME)
+    return result
+
+
+def train(plan: Mapping[str, Any], rows: TaskRows) -> tuple[Classifier, int, float]:
+    """Fine-tune as the plan says; no weights are written.
+
+    Args:
+        plan (`Mapping`): Model, flags, regime and seed.
+        rows (`TaskRows`): Data of its task.
+
+    Returns:
+        `tuple`: The classifier, how many rows it was trained on, and seconds of processor time of the training.
+    """
+    path = model_path(plan["model"])
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    set_seed(plan["seed"])
+    model = AutoModelForSequenceClassification.from_pretrained(
+        path, id2label=dict(enumerate(rows.classes)), label2id={name: place for place, name in enumerate(rows.classes)}
+    )
+    classifier = Classifier(str(path), model, tokenizer, is_text=True, max_length=plan["max_seq_length"])
+    texts, labels = training_rows(rows, plan["rows"], plan["seed"])
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    inputs = tokenizer(*columns, truncation=True, max_length=plan["max_seq_length"])
+    with tempfile.TemporaryDirectory() as folder:
+        args = LogitMixTrainingArguments(
+            output_dir=folder, seed=plan["seed"], save_strategy="no", logging_strategy="no", report_to="none",
+            disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(), **plan["flags"],
+        )  # fmt: skip
+        trainer = LogitMixTrainer(
+            model,
+            args,
+            train_dataset=Dataset.from_dict({**inputs, "labels": labels}),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+        )
+        start = time.process_time()
+        trainer.train()
+    return classifier, len(labels), time.process_time() - start
+
+
+def model_path(name: str) -> str | Path:
+    """Folder of a model: `PACKAGE:FOLDER` of an installed package; other names, folders or on the Hub, as they are."""
+    package, colon, folder = name.partition(":")
+    return Path(str(importlib.resources.files(package))) / folder if colon else name
+
+
+def evaluation_sets(
+    plan: Mapping[str, Any], rows: TaskRows
+) -> dict[str, tuple[list[tuple[str, ...]], list[int] | None]]:
+    """Texts and class ids of every set that is predicted.
+
+    Args:
+        plan (`Mapping`): `evaluation` says how many test rows are misspelt (all if there are fewer), the share of
+            their words, and the seed.
+        rows (`TaskRows`): Data of the task.
+
+    Returns:
+        `dict`: `validation`, `test`, `misspelt` (some test rows, drawn once for all runs), and, without class ids,
+        `outside` if the task has one.
+    """
+    options = plan["evaluation"]
+    generator = torch.Generator().manual_seed(options["noise_seed"])
+    places = torch.randperm(len(rows.test.texts), generator=generator)[: options["noise_rows"]].sort().values.tolist()
+    some = rows.test.pick(places)
+    misspelt = perturb_words(some.texts, options["noise_rate"], generator, SPELLING)
+    sets = {
+        "validation": (rows.validation.texts, rows.ids(rows.validation)),
+        "test": (rows.test.texts, rows.ids(rows.test)),
+        "misspelt": (misspelt, rows.ids(some)),
+    }
+    return {**sets, "outside": (rows.outside, None)} if rows.outside else sets
+
+
+def ordered_logits(classifier: Classifier, texts: Sequence[tuple[str, ...]], batch_size: int) -> np.ndarray:
+    """Logits of texts in their order; texts of similar length are computed together.
+
+    Args:
+        classifier (`Classifier`): The model.
+        texts (`Sequence`): Rows of one or two texts.
+        batch_size (`int`): Rows at a time.
+
+    Returns:
+        `np.ndarray` of shape `(N, C)`: Float32.
+    """
+    order = np.argsort([sum(map(len, row)) for row in texts], kind="stable")
+    found = classifier.logits(classifier.batches([texts[place] for place in order], batch_size)).numpy()
+    logits = np.empty_like(found)
+    logits[order] = found
+    return logits
+
+
+if __name__ == "__main__":
+    run_as_worker(main)
