@@ -11,6 +11,7 @@ import yaml
 
 from glue_runs.command_line import suggestion
 from glue_runs.recipe import folder_name, method_flags
+from logitmix_nlp.whole_files import write_json
 
 __all__ = ["CHOICE", "RESULT_NAME", "Study", "StudyRun", "chosen_rate", "plan_block", "read_study", "write_plan"]
 
@@ -148,9 +149,7 @@ def chosen_rate(study: Study, task: str, output_dir: str | Path) -> float:
 
 def write_plan(run: StudyRun, data_dir: str | Path) -> None:
     """Write the plan of a run into its folder, for the process that will execute it."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    values = {"data_dir": str(Path(data_dir).resolve()), "plan": run.plan}
-    (run.folder / PLAN_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_json(run.folder / PLAN_NAME, {"data_dir": str(Path(data_dir).resolve()), "plan": run.plan})
 
 
 def _choice_runs(study: Study, choice: Mapping[str, Any], output_dir: str | Path) -> list[StudyRun]:

@@ -3,12 +3,12 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from glue_runs.study.plan import RESULT_NAME
 from logitmix_nlp.reports.tables import csv_text
+from logitmix_nlp.whole_files import write_whole
 
 __all__ = ["KEY", "read_rows", "write_rows"]
 
@@ -45,10 +45,7 @@ def write_rows(output_dir: Path, path: Path) -> int:
     rows = [rows[key] for key in sorted(rows)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if name not in LAST] + [name for name in LAST if name in names]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(csv_text(names, [[row.get(name) for name in names] for row in rows]), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, csv_text(names, [[row.get(name) for name in names] for row in rows]))
     return len(rows)
 
 

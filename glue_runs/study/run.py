@@ -3,8 +3,8 @@
 
 import hashlib
 import importlib.resources
+import io
 import json
-import os
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ from glue_runs.study.plan import RESULT_NAME
 from glue_runs.worker import run_as_worker, run_once
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.whole_files import write_json, write_whole
 from logitmix_nlp.word_noise import perturb_words
 
 __all__ = ["LOGITS_NAME", "evaluation_sets", "execute", "main", "ordered_logits", "train"]
@@ -95,13 +96,10 @@ def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict
         "digest": hashlib.sha256(b"".join(logits[name].tobytes() for name in sorted(logits))).hexdigest()[:16],
         "versions": installed_versions(),
     }
-    partial = folder / (LOGITS_NAME + ".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **logits, **{f"{name}_labels": ids for name, ids in labels.items()})
-    os.replace(partial, folder / LOGITS_NAME)
-    partial = folder / (RESULT_NAME + ".partial")
-    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / RESULT_NAME)
+    kept = io.BytesIO()
+    np.savez_compressed(kept, **logits, **{f"{name}_labels": ids for name, ids in labels.items()})
+    write_whole(folder / LOGITS_NAME, kept.getvalue())
+    write_json(folder / RESULT_NAME, result)
     return result
 
 
