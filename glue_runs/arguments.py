@@ -65,7 +65,10 @@ class DataArguments:
     # Columns
     text_column_names: list[str] | None = field(
         default=None,
-        metadata={"help": "One or two text columns. Default: sentence1 and sentence2, or the first string columns."},
+        metadata={
+            "help": "One or two text columns. Default: a pair such as sentence1 and sentence2, the column whose name "
+            "means text, or the only one or two of strings that are no ids, dates or sources."
+        },
     )
     label_column_name: str = field(
         default="label", metadata={"help": "Label column. Float labels in training make it a regression."}

@@ -11,7 +11,7 @@ from glue_runs.arguments import DataArguments
 from glue_runs.labels import DataDescription
 from glue_runs.sources import load_glue
 from glue_runs.tasks import GlueTask, get_task
-from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
+from logitmix_nlp.data_sources.columns import NONE_NAMED, Columns, check_texts, guess_text_columns, with_trained
 from logitmix_nlp.data_sources.downloads import download
 from logitmix_nlp.data_sources.encoding import encode_labels
 from logitmix_nlp.data_sources.files import SAVED_NAME, read_data_file, read_saved
@@ -22,7 +22,12 @@ _SPLITS = ("train", "validation", "test")
 
 
 def load_data(
-    args: DataArguments, splits: Sequence[str] = (), *, cache_dir: str | None = None, token: str | None = None
+    args: DataArguments,
+    splits: Sequence[str] = (),
+    *,
+    trained: Columns = NONE_NAMED,
+    cache_dir: str | None = None,
+    token: str | None = None,
 ) -> tuple[DatasetDict, DataDescription]:
     """Load what the arguments name.
 
@@ -30,6 +35,7 @@ def load_data(
         args (`DataArguments`): Says which source is used: a GLUE task, a dataset or files.
         splits (`Sequence[str]`): Splits that must be there: `train`, `validation`, `test`, or names of the task's own.
             Only a split whose rows are another task's (`test_ax` of MNLI) may be missing: a warning says so.
+        trained (`Columns`): Columns that the model at hand was trained on, for the user's own data.
         cache_dir (`str`, *optional*): Where downloads are kept.
         token (`str`, *optional*): Hub token.
 
@@ -59,7 +65,8 @@ def load_data(
     missing = [name for name in splits if name not in raw]
     if missing:
         raise ValueError(f"{source}: no split {', '.join(missing)}; there is only: {', '.join(raw)}.")
-    return _interpret(raw, origins, args.text_column_names, args.label_column_name)
+    named = Columns(tuple(args.text_column_names or ()), label=args.label_column_name)
+    return _interpret(raw, origins, named, trained)
 
 
 def needed_splits(args: DataArguments, *, train: bool, evaluate: bool, predict: bool) -> list[str]:
@@ -107,13 +114,14 @@ def load_files(files: Mapping[str, str], label_column: str = "label") -> Dataset
 
 
 def _interpret(
-    raw: DatasetDict, origins: Mapping[str, str], text_columns: Sequence[str] | None, label_column: str
+    raw: DatasetDict, origins: Mapping[str, str], named: Columns, trained: Columns
 ) -> tuple[DatasetDict, DataDescription]:
     """Class ids and description of data that is not a GLUE task."""
     first = next(iter(raw))
-    texts = tuple(text_columns) if text_columns else guess_text_columns(raw[first], label_column, origins[first])
+    texts = with_trained(named, trained, raw[first].column_names, origins[first]).text
+    texts = texts or guess_text_columns(raw[first], named.label, origins[first])
     for name, split in raw.items():
         check_texts(split, texts, origins[name])
-    data, label_names = encode_labels(raw, label_column, origins)
+    data, label_names = encode_labels(raw, named.label, origins)
     metrics = ("pearson", "spearmanr") if label_names is None else ("accuracy",)
-    return data, DataDescription(texts, label_column, label_names, labels_complete="train" in raw, metrics=metrics)
+    return data, DataDescription(texts, named.label, label_names, labels_complete="train" in raw, metrics=metrics)

@@ -12,6 +12,7 @@ import transformers
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
@@ -30,6 +31,7 @@ from glue_runs.metrics import make_compute_metrics
 from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.record import RunState, check_results, find_run, run_record, write_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.data_sources.columns import NONE_NAMED, Columns, store_columns, stored_columns
 from logitmix_nlp.tokenizers import load_tokenizer, set_padding
 
 __all__ = [
@@ -88,7 +90,9 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     splits = needed_splits(data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
     with args.main_process_first(desc="loading data"):
         state = find_state(args, run_record(model_args, data_args, args)) if args.do_train else RunState()
-        data, description = load_data(data_args, splits, cache_dir=model_args.cache_dir, token=model_args.token)
+        trained = NONE_NAMED if args.do_train or data_args.task_name else stored_columns(load_config(model_args))
+        hub = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        data, description = load_data(data_args, splits, trained=trained, **hub)
     splits = [name for name in splits if name in data]
     given_model = model_args
     if state.finished:
@@ -168,13 +172,22 @@ def find_state(args: LogitMixTrainingArguments, record: dict[str, Any]) -> RunSt
     return state
 
 
+def hub_options(args: ModelArguments) -> dict[str, Any]:
+    """Where and how model, configuration and tokenizer are looked up."""
+    hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
+    return {**hub, "trust_remote_code": args.trust_remote_code}
+
+
+def load_config(args: ModelArguments) -> PreTrainedConfig:
+    """Configuration of the model."""
+    return AutoConfig.from_pretrained(args.config_name or args.model_name_or_path, **hub_options(args))
+
+
 def load_model(
     args: ModelArguments, description: DataDescription, needs_head: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, DataDescription]:
     """Model and tokenizer for the data, and the description with the label order that the model uses."""
-    hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
-    hub["trust_remote_code"] = args.trust_remote_code
-    config = AutoConfig.from_pretrained(args.config_name or args.model_name_or_path, **hub)
+    hub, config = hub_options(args), load_config(args)
     description = resolve_labels(description, config.label2id)
     names, has_head = description.label_names or ("score",), "ForSequenceClassification" in str(config.architectures)
     if needs_head and config.architectures and not has_head:
@@ -190,6 +203,7 @@ def load_model(
     config.problem_type = "regression" if description.is_regression else "single_label_classification"
     config.id2label = dict(enumerate(names))
     config.label2id = {name: label for label, name in enumerate(names)}
+    store_columns(config, Columns(description.text_columns, label=description.label_column))
     tokenizer = load_tokenizer(args.tokenizer_name or args.model_name_or_path, **hub)
     model = AutoModelForSequenceClassification.from_pretrained(
         args.model_name_or_path, config=config, ignore_mismatched_sizes=args.ignore_mismatched_sizes, **hub

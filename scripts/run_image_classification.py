@@ -43,6 +43,7 @@ from glue_runs.submission import write_predictions
 from logitmix_nlp.card import CardOptions, DatasetFacts
 from logitmix_nlp.card.command import is_local_path
 from logitmix_nlp.data_sources.class_names import align_labels
+from logitmix_nlp.data_sources.columns import Columns, store_columns
 from logitmix_nlp.data_sources.encoding import encode_labels
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, cut_rows, stored_images
@@ -139,6 +140,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         model, processor = from_scratch(model_args, data["train"], names, **places)
     else:
         model, processor, names = load_pretrained(model_args, names, complete="train" in raw, train=args.do_train)
+    store_columns(model.config, Columns(image=data_args.image_column_name, label=data_args.label_column_name))
     limits = (data_args.max_train_samples, data_args.max_eval_samples, data_args.max_predict_samples)
     limit = dict(zip(SPLITS, limits, strict=True))
     inputs = {name: make_rows(name, data[name], limit[name], names, processor, data_args, origins) for name in needed}

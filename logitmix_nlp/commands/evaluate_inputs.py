@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from logitmix_nlp.data_sources.columns import Columns
 from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.flags import rows_of
 from logitmix_nlp.evaluation.held_out import halves, without_shared
-from logitmix_nlp.evaluation.labelled_rows import Columns, Rows
+from logitmix_nlp.evaluation.labelled_rows import Rows
 from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
 from logitmix_nlp.evaluation.variants import Batches
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
@@ -87,6 +88,7 @@ def outside_rows(options: argparse.Namespace, classifier: Classifier, rows: Rows
             options.ood_split,
             labelled=False,
             columns=columns if any(columns) else None,
+            flag="--ood_text_column_names",
         )
         if classifier.is_text and len(others.columns.text) != len(rows.columns.text):
             raise ValueError(

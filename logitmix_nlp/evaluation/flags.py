@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import datasets
 import transformers
 
+from logitmix_nlp.data_sources.columns import TEXT_FLAG, Columns, stored_columns
 from logitmix_nlp.evaluation.classifier import Classifier, load_classifier
-from logitmix_nlp.evaluation.labelled_rows import Columns, Rows, load_rows
+from logitmix_nlp.evaluation.labelled_rows import Rows, load_rows
 
 __all__ = ["add_data_flags", "end_in_one_line", "model_of", "quiet", "rows_of"]
 
@@ -20,7 +21,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--split", help="Split of --data, if it has several.")
     add("--dataset_config_name", help="Configuration of --data, if it is a Hub dataset.")
-    add("--text_column_names", nargs="+", default=(), metavar="NAME", help="One or two. Default: guessed.")
+    add(
+        "--text_column_names",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="One or two. Default: as in training, or found.",
+    )
     add("--image_column_name", metavar="NAME", help="Column of images. Default: the only one.")
     add("--label_column_name", metavar="NAME", help="Default: label, labels, or the only column of classes.")
     add("--max_eval_samples", type=int, metavar="N", help="Read the first N rows of each source only.")
@@ -56,6 +63,7 @@ def rows_of(
     labelled: bool = True,
     columns: Columns | None = None,
     all_rows: bool = False,
+    flag: str = TEXT_FLAG,
 ) -> Rows:
     """The rows of a source, in an order that needs little padding; `dataset_config_name` is for `--data` alone.
 
@@ -67,6 +75,7 @@ def rows_of(
         labelled (`bool`): Whether labels are read. If not, columns that this source lacks are guessed.
         columns (`Columns`, *optional*): Columns of this source; `None` takes those of `--data`.
         all_rows (`bool`): Whether `--max_eval_samples` does not hold for it.
+        flag (`str`): Flag that names its text columns.
 
     Returns:
         `Rows`: See [`load_rows`].
@@ -79,8 +88,10 @@ def rows_of(
         split=split,
         config_name=options.dataset_config_name if source == options.data else None,
         columns=shared if columns is None else columns,
+        trained=stored_columns(classifier.model.config),
         optional_columns=not labelled and columns is None,
         max_rows=None if all_rows else options.max_eval_samples,
+        flag=flag,
     ).by_length()
 
 

@@ -2,35 +2,30 @@
 """Rows to evaluate on: from files, folders or the Hub to texts or images with the class ids of the model."""
 
 import hashlib
-import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Image, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Image
 
-from logitmix_nlp.data_sources.class_names import align_labels
-from logitmix_nlp.data_sources.columns import check_texts, guess_text_columns
+from logitmix_nlp.data_sources.columns import (
+    NONE_NAMED,
+    TEXT_FLAG,
+    Columns,
+    check_texts,
+    guess_text_columns,
+    with_trained,
+)
 from logitmix_nlp.data_sources.downloads import download
-from logitmix_nlp.data_sources.encoding import encode_labels
 from logitmix_nlp.data_sources.files import SAVED_NAME, is_data_file, read_data_file, read_saved
-from logitmix_nlp.data_sources.lines import shown
+from logitmix_nlp.evaluation.class_ids import class_ids
 
-__all__ = ["Columns", "Rows", "class_ids", "load_rows", "read_split"]
+__all__ = ["Rows", "load_rows", "read_split"]
 
 LABEL_COLUMNS = ("label", "labels")
 BLANK_IS_MISSING = (".csv", ".tsv")  # where a missing text cannot be told from an empty one
-logger = logging.getLogger(__name__)
-
-
-class Columns(NamedTuple):
-    """Names of columns; `None` and empty are guessed."""
-
-    text: tuple[str, ...] = ()
-    image: str | None = None
-    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +103,11 @@ def load_rows(
     is_text: bool,
     split: str | None = None,
     config_name: str | None = None,
-    columns: Columns = Columns(),  # noqa: B008 (a tuple cannot change)
+    columns: Columns = NONE_NAMED,
+    trained: Columns = NONE_NAMED,
     optional_columns: bool = False,
     max_rows: int | None = None,
+    flag: str = TEXT_FLAG,
 ) -> Rows:
     """Rows of a file, a folder or a Hub dataset.
 
@@ -121,10 +118,13 @@ def load_rows(
         is_text (`bool`): Whether rows are texts; else images.
         split (`str`, *optional*): Split of a source that has several.
         config_name (`str`, *optional*): Configuration of a Hub dataset.
-        columns (`Columns`): Names of the columns, as far as they are not to be guessed.
+        columns (`Columns`): Names of the columns, as far as they are not to be found.
+        trained (`Columns`): The columns that the model was trained on: taken where none is named, if the source has
+            them. Else they are guessed.
         optional_columns (`bool`): Guess the columns, too, if the source lacks one of those named: rows from elsewhere
             have their own.
         max_rows (`int`, *optional*): Take this many of the first rows only.
+        flag (`str`): Flag that names text columns, for errors.
 
     Returns:
         `Rows`: Texts or images, and class ids of the model if asked for.
@@ -133,7 +133,7 @@ def load_rows(
         OSError: If the source cannot be read.
         ValueError: If a column or split cannot be told, a row is malformed, or labels are not those of the model.
     """
-    data, origin = read_split(source, split, config_name, columns.label or LABEL_COLUMNS[0])
+    data, origin = read_split(source, split, config_name, columns.label or trained.label or LABEL_COLUMNS[0])
     if max_rows is not None:
         if max_rows < 1:
             raise ValueError(f"max_rows must be at least 1, got {max_rows}.")
@@ -144,9 +144,10 @@ def load_rows(
         named = {*columns.text, columns.image} <= {*data.column_names, None}
         columns = (columns if named else Columns())._replace(label=columns.label)
         columns = columns if columns.label in data.column_names else columns._replace(label=None)
+    columns = with_trained(columns, trained, data.column_names, origin)
     label = _label_column(data, columns.label, origin, needed=label2id is not None)
     if is_text:
-        texts = tuple(columns.text or guess_text_columns(data, label or "", origin))
+        texts = tuple(columns.text or guess_text_columns(data, label or "", origin, flag))
         check_texts(data, texts, origin)
         inputs = list(zip(*(data[name][:] for name in texts), strict=True))
         if Path(source).suffix.lower() in BLANK_IS_MISSING:
@@ -185,75 +186,11 @@ def read_split(
     return data[split], source if len(data) == 1 else f"split {split!r} of {source}"
 
 
-def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: str) -> np.ndarray:
-    """Labels as class ids of the model, matched by name wherever there are names.
-
-    Args:
-        data (`Dataset`): The rows.
-        column (`str`): Label column: class names as strings or a `ClassLabel`, or integers.
-        label2id (`Mapping[str, int]`): Class names and ids of the model. Names are compared without regard to case; a
-            model's `LABEL_3` counts as the name `3`. Integers, or whole floats, that are none of its names are its
-            class ids; so are those of a `ClassLabel` with as many classes, if the model only has names such as
-            `LABEL_0`.
-        origin (`str`): Quoted in errors.
-
-    Returns:
-        `np.ndarray` of shape `(N,)`: Integers in `[0, C)`.
-
-    Raises:
-        ValueError: If a label is missing, a number with a fraction, or unknown to the model.
-    """
-    feature = data.features[column]
-    if isinstance(feature, Value) and feature.dtype.startswith("float"):
-        values = data[column][:]
-        if all(value is not None and value.is_integer() for value in values):
-            data = data.cast_column(column, Value("int64"))
-    encoded, names = encode_labels({"validation": data}, column, {"validation": origin})
-    if names is None:
-        raise ValueError(
-            f"{origin}: column {column!r} holds numbers with fractions, the scores of a regression; a classifier is "
-            f"evaluated on classes: {shown(list(label2id))}."
-        )
-    labels = np.asarray(encoded["validation"][column][:])
-    generic = all(name.lower() == f"label_{place}" for name, place in label2id.items())
-    if isinstance(data.features[column], ClassLabel) and generic and len(names) == len(label2id):
-        if {name.lower() for name in names} != {str(place) for place in label2id.values()}:
-            logger.warning(
-                "The model does not name its classes; those of %s are taken in their order: %s.",
-                origin,
-                shown(names),
-            )
-        return labels
-    known = {name.lower().removeprefix("label_") for name in label2id}
-    if _are_integers(names) and not set(names) & known:
-        table = np.array([int(name) for name in names])
-        outside = [name for name in names if not 0 <= int(name) < len(label2id)]
-        if outside:
-            raise ValueError(
-                f"{origin}: found the class {outside[0]}, but the model has {len(label2id)} classes, 0 to "
-                f"{len(label2id) - 1}: {shown(list(label2id))}."
-            )
-        return table[labels]
-    try:
-        order = align_labels(label2id, names, complete=False)
-    except ValueError as error:
-        order_of_model = sorted(label2id, key=lambda name: label2id[name])
-        raise ValueError(
-            f"{origin}, column {column!r}: the data has the labels {shown(names)}; the model knows "
-            f"{shown(order_of_model)}. Rename them, or name another column with --label_column_name."
-        ) from error
-    return np.array([order.index(name) for name in names])[labels]
-
-
 def _check_blank(inputs: Sequence[tuple[str, ...]], columns: Sequence[str], origin: str) -> None:
     """Refuse rows without any text."""
     for row, texts in enumerate(inputs, start=1):
         if not any(text.strip() for text in texts):
             raise ValueError(f"{origin}, row {row}: the text of column {', '.join(map(repr, columns))} is missing.")
-
-
-def _are_integers(names: Sequence[str]) -> bool:
-    return all(name.lstrip("-").isdigit() for name in names)
 
 
 def _label_column(data: Dataset, column: str | None, origin: str, needed: bool) -> str | None:

@@ -5,8 +5,9 @@ import samples
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Pillow
 
+from logitmix_nlp.data_sources.columns import Columns
 from logitmix_nlp.evaluation.held_out import halves, without_shared
-from logitmix_nlp.evaluation.labelled_rows import Columns, Rows, load_rows
+from logitmix_nlp.evaluation.labelled_rows import Rows, load_rows
 
 IDS = {"bad": 0, "good": 1}
 TEXTS = ["a fine cat", "a dull dog ran", "it"]

@@ -159,24 +159,6 @@ def test_label_column_is_dropped_only_if_every_label_is_missing():
     assert drop_missing_labels(Dataset.from_dict({"y": [-1, 0]}), "y").column_names == ["y"]
 
 
-@pytest.mark.parametrize(
-    ("columns", "texts"),
-    [
-        ({"a": "x", "sentence2": "y", "sentence1": "z"}, ("sentence1", "sentence2")),
-        ({"id": "17", "label": "no", "review": "good"}, ("review",)),
-        ({"n": 3, "head": "x", "body": "y"}, ("head", "body")),
-    ],
-)
-def test_text_columns_are_guessed(columns, texts):
-    assert guess_text_columns(Dataset.from_dict({n: [v] for n, v in columns.items()}), "label", "x.csv") == texts
-
-
-def test_guess_among_many_text_columns_warns(caplog):
-    split = Dataset.from_dict({"a": ["x"], "b": ["y"], "c": ["z"]})
-    assert guess_text_columns(split, "label", "x.csv") == ("a", "b")
-    assert "Choose with --text_column_names" in caplog.text
-
-
 def test_texts_that_cannot_be_used_are_refused():
     split = Dataset.from_dict({"a": ["x", None], "n": [1, 2]})
     with pytest.raises(ValueError, match=r"x\.csv, row 2: the text of column 'a' is missing"):
