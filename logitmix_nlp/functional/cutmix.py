@@ -87,10 +87,9 @@ def cutmix(
         mixed = _paste_box(images, plan.index, boxes[0].tolist(), out)
     else:
         mixed = images[plan.index] if out is None else torch.index_select(images, 0, plan.index, out=out)
-        rows_in, columns_in = (_inside(boxes[:, dim::2], side) for dim, side in enumerate((height, width)))
-        one, rows_in, columns_in = images.new_ones(1), rows_in.to(images.dtype), columns_in.to(images.dtype)
-        outside = torch.addcmul(one, rows_in[:, None, :, None], columns_in[:, None, None, :], value=-1)
-        mixed = mixed.lerp_(images, outside)
+        mixed = torch.where(
+            _inside_boxes(boxes, height, width), mixed, images, out=None if mixed.requires_grad else mixed
+        )
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
     lam = 1.0 - area.to(device=plan.lam.device, dtype=torch.float32) / (height * width)
     return mixed, MixPlan(plan.index, lam.expand(rows).contiguous())
@@ -106,6 +105,15 @@ def _paste_box(images: torch.Tensor, index: torch.Tensor, bounds: list[int], out
     out.copy_(images)
     torch.index_select(images[box], 0, index, out=out[box])
     return out
+
+
+def _inside_boxes(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Mask `(N, 1, height, width)` of the pixels in each box; looking its lines up is faster than an outer product."""
+    columns = _inside(boxes[:, 1::2], width)
+    lines = torch.cat([columns, columns.new_zeros(1, width)])
+    numbers = torch.arange(len(boxes), device=boxes.device)[:, None]
+    lookup = torch.where(_inside(boxes[:, 0::2], height), numbers, len(boxes))
+    return lines.index_select(0, lookup.flatten()).view(-1, 1, height, width)
 
 
 def _inside(bounds: torch.Tensor, size: int) -> torch.Tensor:

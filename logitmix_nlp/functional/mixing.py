@@ -89,6 +89,8 @@ def _sample_beta(alpha: float, count: int, generator: torch.Generator | None) ->
 def mix(x: torch.Tensor, plan: MixPlan, *, out: torch.Tensor | None = None) -> torch.Tensor:
     """Mix each row with its partner: `lam * x + (1 - lam) * x[index]` (LogitMix, Eq. 1). `x` is not written to.
 
+    A share of 1 or 0 copies one of the two rows bitwise, whatever is in the other (infinite values, NaN).
+
     Fresh memory for a batch of images costs several times what mixing them does, so image loops should keep one buffer
     and pass it as `out`. With a buffer and a rolled pairing on the CPU, `x` is read in order and nothing is gathered.
 
@@ -109,9 +111,15 @@ def mix(x: torch.Tensor, plan: MixPlan, *, out: torch.Tensor | None = None) -> t
         raise TypeError(f"mix needs a floating point tensor, got {x.dtype}: mix embeddings, not ids or class indices.")
     check_pairs(x, plan.index, plan.lam)
     lam = plan.lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    if out is not None:
+        check_out(out, x)
+    if not _all_strictly_between(lam):  # 0 * NaN is NaN: a row without a share must not be looked at
+        source = torch.where(lam.flatten() == 1, torch.arange(len(x), device=x.device), plan.index)
+        only = x[source]
+        mixed = torch.lerp(only, x, lam, out=out)
+        return torch.where((lam == 0) | (lam == 1), only, mixed, out=out)
     if out is None:
         return x[plan.index].lerp_(x, lam)
-    check_out(out, x)
     shift = _rolled_by(plan.index)
     if shift is None:
         torch.index_select(x, 0, plan.index, out=out)
@@ -120,6 +128,11 @@ def mix(x: torch.Tensor, plan: MixPlan, *, out: torch.Tensor | None = None) -> t
     torch.lerp(x[shift:], x[:split], lam[:split], out=out[:split])
     torch.lerp(x[:shift], x[split:], lam[split:], out=out[split:])
     return out
+
+
+def _all_strictly_between(lam: torch.Tensor) -> bool:
+    """Whether no share is 0 or 1; `False` as well where looking would stall the device or a compiler."""
+    return lam.device.type == "cpu" and not torch.compiler.is_compiling() and bool(lam.frac().all())
 
 
 def _rolled_by(index: torch.Tensor) -> int | None:

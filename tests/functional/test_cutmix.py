@@ -70,6 +70,19 @@ def test_the_box_comes_from_the_same_place_of_the_partner(boxes, dtype, buffer):
     assert mixed is out or not buffer
 
 
+@pytest.mark.parametrize("boxes", [1, 4])
+@pytest.mark.parametrize("buffer", [True, False])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_broken_pixel_stays_where_it_is_shown(boxes, buffer, broken):
+    """Pixel (0, 0) of image 2 lies outside all boxes, pixel (3, 3) inside: the one stays, the other moves on."""
+    images, index = torch.randn(4, 2, 6, 6), torch.tensor([1, 2, 3, 0])
+    images[2, 0, 0, 0] = images[2, 1, 3, 3] = broken
+    out = torch.empty_like(images) if buffer else None
+    mixed, _ = cutmix(images, MixPlan(index, torch.full((4,), 0.5)), torch.tensor([[2, 2, 5, 5]] * boxes), out=out)
+    found = (~mixed.isfinite()).nonzero().tolist()
+    assert found == [[1, 1, 3, 3], [2, 0, 0, 0]]
+
+
 def test_one_box_for_all_equals_the_same_box_for_each():
     images, plan = torch.randn(5, 3, 12, 10), sample_plan(5, 1.0)
     boxes = sample_boxes(plan.lam[:1], 12, 10)

@@ -28,6 +28,32 @@ def test_mix_keeps_shape_and_dtype_and_is_exact_at_both_ends(dtype, shape):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("index", [(1, 2, 0), (2, 1, 0)])
+@pytest.mark.parametrize("buffer", [True, False])
+@pytest.mark.parametrize("compiling", [True, False])
+def test_a_share_of_one_or_zero_takes_nothing_from_the_other_row(broken, dtype, index, buffer, compiling, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    for row in range(3):
+        x = torch.randn(3, 5).to(dtype)
+        x[row, 2] = broken
+        for lam in ([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.3, 0.0]):
+            out = torch.empty_like(x) if buffer else None
+            mixed = mix(x, plan(lam, index=index), out=out)
+            for i, share in enumerate(lam):
+                if share in (0.0, 1.0):
+                    torch.testing.assert_close(mixed[i], x[i if share else index[i]], rtol=0, atol=0, equal_nan=True)
+
+
+def test_shares_of_one_and_zero_have_the_gradients_of_their_row_alone():
+    x = torch.randn(3, 5, requires_grad=True)
+    weights = torch.randn(3, 5)
+    (mix(x, plan([1.0, 0.25, 0.0])) * weights).sum().backward()
+    expected = torch.stack([weights[0] + weights[2], 0.25 * weights[1], 0.75 * weights[1]])
+    torch.testing.assert_close(x.grad, expected)
+
+
 def test_a_row_that_is_its_own_partner_stays_what_it_is():
     x = torch.randn(3, 4)
     assert torch.equal(mix(x, plan([0.3, 0.6, 0.9], index=(0, 1, 2))), x)
