@@ -132,14 +132,19 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return images.detach(), saliency(gradient)
 
 
-def example(family: str, rows: int, grid: int, **settings) -> tuple[MaskEnergy, torch.Tensor, MixPlan]:
-    """Energy, block saliency and plan of a batch; λ runs through 0.1, 0.3, ..., 0.9."""
+def example(
+    family: str, rows: int, grid: int, share: float | None = None, **settings
+) -> tuple[MaskEnergy, torch.Tensor, MixPlan]:
+    """Energy, block saliency and plan of a batch; λ is `share`, or runs through 0.1, 0.3, ..., 0.9."""
     index = sample_plan(rows, 1.0).index
-    plan = MixPlan(index, torch.linspace(0.1, 0.9, 5).repeat(-(-rows // 5))[:rows])
+    shares = torch.linspace(0.1, 0.9, 5).repeat(-(-rows // 5))[:rows]
+    plan = MixPlan(index, shares if share is None else torch.full((rows,), share))
     images, salient = torch.rand(rows, 3, 32, 32), torch.ones(rows, 32, 32)
     if family == "digits":
         chosen = torch.randint(640, (rows,))
         images, salient = (part[chosen] for part in digits())
+    if family == "flat digits":  # real images of a model that has learnt nothing yet
+        images = digits()[0][torch.randint(640, (rows,))]
     blocks = block_saliency(salient, grid)
     if family in ("random", "heavy"):
         blocks = torch.empty(rows, grid, grid)

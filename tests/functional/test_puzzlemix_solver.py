@@ -54,6 +54,19 @@ def test_shares_are_not_biased(family, grid):
     assert abs(solve_mask(energy).mean() - exact_masks(energy).mean()) <= 0.005
 
 
+@pytest.mark.parametrize("wanted", [0.2, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("grid", [4, 8, 16])
+@pytest.mark.parametrize("n_labels", [2, 3])
+@pytest.mark.parametrize("family", ["flat", "heavy", "flat digits"])
+def test_no_wanted_share_biases_the_mask(family, n_labels, grid, wanted):
+    """At each share for itself: pooled over all of them, masks pulled towards the wanted share would pass."""
+    torch.manual_seed(0)
+    energy, _, _ = example(family, 24, grid, share=wanted, n_labels=n_labels)
+    exact, mask = exact_masks(energy), solve_mask(energy)
+    assert mean_gap(energy, mask, exact) <= 0.006
+    assert abs(mask.mean() - exact.mean()) <= 0.03
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n_labels", [2, 3, 4])

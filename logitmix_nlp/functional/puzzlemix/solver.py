@@ -22,10 +22,12 @@ TINY = 1e-20  # stands for a sum of border weights of 0
 def solve_mask(energy: MaskEnergy, quality: str = "fast") -> torch.Tensor:
     """Find masks of low energy, within 1% of the exact minimum on average, without a loop over images.
 
-    A convex relaxation is solved by over-relaxed sweeps over the two colours of a checkerboard and rounded; then every
-    block takes its best label given its neighbours, a few times. `"high"` also gives whole rows and columns of blocks
-    their best labels given the others (dynamic programming), which never raises the energy. For two labels, where
-    rounding is weakest, the best of four starts is kept, and rows and columns are improved in any case.
+    A convex relaxation is solved by over-relaxed sweeps over the two colours of a checkerboard and rounded. From there
+    and from the constant masks, every block takes its best label given its neighbours, a few times, and the mask of
+    least energy is kept: without the constant starts, the mean of the mask is pulled towards the wanted share.
+    `"high"` also gives whole rows and columns of blocks their best labels given the others (dynamic programming),
+    which never raises the energy. Two labels, where rounding is weakest, have more starts, and their rows and columns
+    are improved in any case.
 
     Args:
         energy (`MaskEnergy`): Of `B` images on `n x n` blocks, `n >= 2`, with `t + 1` labels.
@@ -41,17 +43,27 @@ def solve_mask(energy: MaskEnergy, quality: str = "fast") -> torch.Tensor:
         raise ValueError(f"quality must be one of {', '.join(QUALITIES)}, got {quality!r}.")
     steps, sweeps, grid = energy.prior.shape[1] - 1, int(quality == "high"), energy.own.shape[-1]
     colours = _checkerboard(energy)
-    relaxed = [(mask * steps).round() / steps for mask in _relax(colours)]
-    if steps > 1:
-        mask = _merge(_improve(relaxed, colours, 2), grid)
-    else:
-        own, partner = energy.own + energy.prior[:, 1:, None], energy.partner + energy.prior[:, :1, None]
-        ones = torch.ones_like(own)
-        starts = [relaxed, *(_split(mask.permute(1, 2, 0)) for mask in (0.0 * ones, ones, (own < partner).to(own)))]
-        found = torch.stack([_merge(_improve(start, colours, 8), grid) for start in starts])
-        best = torch.stack([energy.total(mask) for mask in found]).argmin(0)
-        mask, sweeps = found[best, torch.arange(len(best), device=best.device)], sweeps + 1
+    starts = _starts(energy, _relax(colours))
+    found = torch.stack([_merge(_improve(start, colours, 8 if steps == 1 else 2), grid) for start in starts])
+    if steps == 1:
+        repeated = MaskEnergy(*(field.repeat(len(found), *[1] * (field.dim() - 1)) for field in energy))
+        found = sweep_chains(found.flatten(0, 1), repeated, 1).view_as(found)
+        sweeps += 2
+    best = torch.stack([energy.total(mask) for mask in found]).argmin(0)
+    mask = found[best, torch.arange(len(best), device=best.device)]
     return sweep_chains(mask, energy, sweeps) if sweeps else mask
+
+
+def _starts(energy: MaskEnergy, relaxed: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Masks to improve: the relaxed one rounded, and the constant ones; for two labels also other roundings."""
+    steps = energy.prior.shape[1] - 1
+    ones = torch.ones_like(energy.own)
+    shifts, masks = (0.0,), [level * ones for level in (0.0, (steps // 2) / steps, 1.0)]
+    if steps == 1:
+        cheaper = energy.own + energy.prior[:, 1:, None] < energy.partner + energy.prior[:, :1, None]
+        shifts, masks = (-0.3, -0.15, 0.0, 0.15, 0.3), [0.0 * ones, ones, cheaper.to(ones)]
+    rounded = [[((mask - shift) * steps).round().clamp(0, steps) / steps for mask in relaxed] for shift in shifts]
+    return [*rounded, *(_split(mask.permute(1, 2, 0)) for mask in masks)]
 
 
 class _Colour(NamedTuple):
