@@ -12,6 +12,8 @@ from glue_runs.report_figures import learning_pictures, reliability_pictures
 from glue_runs.report_grid import ResultGrid, load_grid
 from glue_runs.report_tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.results import RunResult
+from logitmix_nlp.card.command import is_local_path
+from logitmix_nlp.hub.public_text import last_part
 from logitmix_nlp.reports.escaping import escape_latex
 from logitmix_nlp.reports.page import Report, Section, report_to_markdown, to_html
 from logitmix_nlp.reports.tables import Column, Table, csv_text, to_csv, to_latex
@@ -44,7 +46,8 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
             raise ValueError(
                 f"{run.folder} was scored with {run.config.get('n_bins', 15)} bins; give that number as --n_bins."
             )
-    models = ", ".join(sorted({str(run.config.get("model_name_or_path", "unknown")) for run in grid.runs.values()}))
+    models = {str(run.config.get("model_name_or_path", "unknown")) for run in grid.runs.values()}
+    short = {last_part(model.rstrip("/\\")) if is_local_path(model) else model for model in models}
     sections = (
         Section("scores", "Scores", tables=(score_table(grid),)),
         Section(
@@ -78,7 +81,12 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
         ),
     )
     commands = tuple(shlex.join(run.command) for run in grid.runs.values())
-    return Report(f"GLUE: {models}", _facts(grid), tuple(s for s in sections if s.tables or s.pictures), commands)
+    return Report(
+        f"GLUE: {', '.join(sorted(short))}",
+        _facts(grid),
+        tuple(s for s in sections if s.tables or s.pictures),
+        commands,
+    )
 
 
 def write_report(report: Report, grid: ResultGrid, output_dir: str | Path) -> list[Path]:

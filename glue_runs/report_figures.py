@@ -2,6 +2,7 @@
 """The pictures of a report, made from a grid of runs."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from glue_runs.report_differences import kept_predictions
 from glue_runs.report_grid import ResultGrid, ScoreColumn
@@ -9,7 +10,7 @@ from glue_runs.results import STATE_NAME, RunResult
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
 from logitmix_nlp.plots import CurvePanel, learning_curves, reliability_diagrams
 from logitmix_nlp.plots.curves import mean_curve
-from logitmix_nlp.reports.page import Picture, svg_bytes
+from logitmix_nlp.reports.page import Picture, drawn_picture
 
 __all__ = ["learning_pictures", "reliability_pictures"]
 
@@ -25,9 +26,11 @@ def reliability_pictures(grid: ResultGrid, n_bins: int) -> list[Picture]:
         found = {grid.labels[method]: _added_bins(grid, column, method, n_bins) for method in grid.methods}
         found = {name: bins for name, bins in found.items() if bins is not None}
         if found:
-            svg = svg_bytes(lambda stream, found=found: reliability_diagrams(found, stream, file_format="svg"))
-            width = PANEL_WIDTH * max(2, min(len(found), 4))
-            pictures.append(Picture(column.title, f"{column.title}: reliability of {', '.join(found)}", svg, width))
+            title, width = (
+                f"{column.title}: reliability of {', '.join(found)}",
+                PANEL_WIDTH * max(2, min(len(found), 4)),
+            )
+            pictures.append(drawn_picture(column.title, title, partial(reliability_diagrams, found), width))
     return pictures
 
 
@@ -44,11 +47,9 @@ def learning_pictures(grid: ResultGrid) -> list[Picture]:
                 panels.append(_panel(grid, histories, title, "epoch", key, label, 100.0))
         panels = [panel for panel in panels if panel.curves]
         if panels:
-            svg = svg_bytes(
-                lambda stream, panels=panels: learning_curves(panels, stream, names=names, file_format="svg")
-            )
-            width = CURVES_WIDTH * len(panels)
-            pictures.append(Picture(task.folder, f"{task.folder}: learning curves of {', '.join(names)}", svg, width))
+            title, width = f"{task.folder}: learning curves of {', '.join(names)}", CURVES_WIDTH * len(panels)
+            draw = partial(learning_curves, panels, names=names)
+            pictures.append(drawn_picture(task.folder, title, draw, width, narrow=len(panels) > 1))
     return pictures
 
 

@@ -23,6 +23,16 @@ def evaluated(accuracy: float, **changes):
     return card_runs.facts(evaluations=(evaluation,), missing=None, **changes)
 
 
+def test_an_interval_that_excludes_its_figure_says_so_in_the_cell(tmp_path):
+    figures = (Figure("ece", 0.1, 0.0, 0.05), Figure("nll", 0.1, 0.0, 0.2), Figure("accuracy", 0.5))
+    evaluation = EvaluationFacts(DatasetFacts("d"), 50, figures, n_resamples=100)
+    text = write_card(tmp_path, facts=card_runs.facts(evaluations=(evaluation,), missing=None)).read_text()
+    cells = [line.split(" | ")[1:] for line in text.splitlines() if line.startswith(("| ECE", "| NLL", "| Acc"))]
+    assert cells == [
+        ["0.1000", "[0.0000, 0.0500] (excludes the figure) |"], ["0.1000", "[0.0000, 0.2000] |"], ["0.5000", "– |"],
+    ]  # fmt: skip
+
+
 def test_only_the_text_between_marks_is_written_anew():
     assert merge_body(BODY, NEW) == BODY.replace("old a", "new a")
 

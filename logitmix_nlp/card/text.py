@@ -13,6 +13,7 @@ from logitmix_nlp.card.metadata import figure_title, task_name
 from logitmix_nlp.card.snippets import snippets
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL
 from logitmix_nlp.reports.escaping import escape_markdown, fenced
+from logitmix_nlp.reports.tables import interval_words
 
 __all__ = ["body"]
 
@@ -95,7 +96,7 @@ def _number(value: float) -> str:
 
 
 def _interval(figure: Figure) -> str:
-    return "–" if figure.low is None else f"[{_number(figure.low)}, {_number(figure.high)}]"
+    return "–" if figure.low is None else " ".join(interval_words(figure.value, figure.low, figure.high, _number))
 
 
 def _labels(names: tuple[str, ...], most: int = 20) -> str:

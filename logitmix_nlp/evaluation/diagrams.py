@@ -13,7 +13,7 @@ from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.ood import ood_scores
 from logitmix_nlp.functional.selective import row_confidences
 from logitmix_nlp.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
-from logitmix_nlp.reports.page import Picture, svg_bytes
+from logitmix_nlp.reports.page import Picture, drawn_picture
 
 __all__ = ["INSIDE", "PICTURES", "Diagram", "make_diagrams", "require_matplotlib"]
 
@@ -79,9 +79,7 @@ def make_diagrams(study: Study) -> dict[str, Diagram]:
 
 
 def _diagram(caption: str, title: str, draw: Draw, width: int) -> Diagram:
-    looks = [{"file_format": "svg", "style": style} for style in ("light", "dark")]
-    light, dark = (svg_bytes(lambda stream, look=look: draw(stream, **look)) for look in looks)
-    return Diagram(Picture(caption, title, light, width, dark), draw)
+    return Diagram(drawn_picture(caption, title, draw, width, dark=True), draw)
 
 
 def _reliability(study: Study) -> Draw:
@@ -115,5 +113,5 @@ def _confidence(study: Study) -> Draw:
         }
         panels.append(CurvePanel(variant, "confidence", "share of rows at least that sure", curves))
     return lambda target, **options: learning_curves(
-        panels, target, names=list(sets), max_columns=CURVE_COLUMNS, **options
+        panels, target, names=list(sets), **{"max_columns": CURVE_COLUMNS, **options}
     )

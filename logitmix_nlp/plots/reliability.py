@@ -44,7 +44,7 @@ def reliability_diagrams(
         raise ValueError(f"max_columns must be at least 1, got {max_columns}.")
     columns = min(len(models), max_columns)
     rows = -(-len(models) // columns)
-    size = (max(3.1 * columns, 5.2) + 0.6, 3.9 * rows + 0.5)
+    size = (3.1 * columns + 0.9, 3.9 * rows + 0.5)
     with picture(target, file_format, size, title, style) as (figure, theme):
         axes = figure.subplots(2 * rows, columns, sharex=True, height_ratios=[3, 1] * rows, squeeze=False)
         figure.get_layout_engine().set(wspace=0.07)

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from logitmix_nlp.reports.escaping import escape_markdown, fenced
 from logitmix_nlp.reports.tables import Table, to_markdown
 
-__all__ = ["Picture", "Report", "Section", "report_to_markdown", "svg_bytes", "to_html"]
+__all__ = ["Picture", "Report", "Section", "drawn_picture", "report_to_markdown", "svg_bytes", "to_html"]
 
 TEMPLATE = "page.html.jinja"
 
@@ -27,6 +27,7 @@ class Picture:
         svg (`bytes`): The picture.
         width (`int`): Width in CSS pixels at which it is best read.
         dark_svg (`bytes`, *optional*): The same on a dark ground, for readers who prefer that.
+        narrow (`Picture`, *optional*): The same for a narrow screen, with its panels below each other.
     """
 
     caption: str
@@ -34,6 +35,7 @@ class Picture:
     svg: bytes
     width: int
     dark_svg: bytes | None = None
+    narrow: "Picture | None" = None
 
     @property
     def data_uri(self) -> str:
@@ -93,6 +95,33 @@ def svg_bytes(draw: Callable[[io.BytesIO], None]) -> bytes:
     stream = io.BytesIO()
     draw(stream)
     return stream.getvalue()
+
+
+def drawn_picture(
+    caption: str, title: str, draw: Callable[..., None], width: int, *, narrow: bool = True, dark: bool = False
+) -> Picture:
+    """A picture from a function that draws it.
+
+    Args:
+        caption (`str`): Heading.
+        title (`str`): What it shows, in words.
+        draw (`Callable`): Called with a stream, `file_format`, `style` and, for narrow screens, `max_columns=1`.
+        width (`int`): Width in CSS pixels at which it is best read.
+        narrow (`bool`): Whether it has panels side by side, which narrow screens show below each other.
+        dark (`bool`): Whether to draw it on a dark ground too.
+
+    Returns:
+        `Picture`: In all its forms.
+    """
+
+    def svg(**options: object) -> bytes:
+        return svg_bytes(lambda stream: draw(stream, file_format="svg", **options))
+
+    def both(**options: object) -> tuple[bytes, bytes | None]:
+        return svg(style="light", **options), svg(style="dark", **options) if dark else None
+
+    (light, on_dark), below = both(), both(max_columns=1) if narrow else None
+    return Picture(caption, title, light, width, on_dark, below and Picture(caption, title, below[0], width, below[1]))
 
 
 def to_html(report: Report) -> str:

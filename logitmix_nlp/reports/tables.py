@@ -4,7 +4,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ __all__ = [
     "Estimate",
     "Table",
     "csv_text",
+    "interval_words",
     "to_csv",
     "to_latex",
     "to_markdown",
@@ -133,13 +134,30 @@ def _cell(figure: Estimate | str | None, column: Column, best: str | None, seeds
     text, details = column.number(figure.mean), []
     ends = () if figure.low is None else (column.number(figure.low), column.number(figure.high))
     if column.interval:
-        details.append(f"[{ends[0]}, {ends[1]}]" if ends else NO_INTERVAL)
+        details += interval_words(figure.mean, figure.low, figure.high, column.number) if ends else [NO_INTERVAL]
     elif figure.std is not None:
         details.append(f"± {figure.std * column.scale:.{column.decimals}f}")
     if figure.n not in (seeds, None):
         details.append(f"(n={figure.n})")
     excludes_zero = column.interval and bool(ends) and ends[0][0] == ends[1][0] in ("+", "−")
     return Cell(text, tuple(details), bold=excludes_zero or text == best)
+
+
+def interval_words(value: float, low: float, high: float, show: Callable[[float], str]) -> list[str]:
+    """What stands beside a figure: its interval and, where the figure as it is printed lies outside, that it does.
+
+    Args:
+        value (`float`): The figure.
+        low (`float`): Lower end of its interval.
+        high (`float`): Upper end.
+        show (`Callable`): Prints a number.
+
+    Returns:
+        `list[str]`: One or two texts.
+    """
+    ends = show(low), show(high)
+    outside = (value < low and show(value) != ends[0]) or (value > high and show(value) != ends[1])
+    return [f"[{ends[0]}, {ends[1]}]"] + ["(excludes the figure)"] * outside
 
 
 def to_text(table: Table) -> str:

@@ -11,7 +11,7 @@ from glue_runs.report import FILES, main, make_report
 from glue_runs.report_grid import load_grid
 from glue_runs.report_tables import calibration_tables, published_tables, score_table, time_table
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "source"}
 
 
 class Page(HTMLParser):
@@ -274,3 +274,11 @@ def test_what_was_run_is_told(root):
         "Training time": "3.3 minutes in all",
         "Made by": "run 'a b'",
     }
+
+
+def test_the_headline_names_the_last_folder_of_a_path_and_the_facts_all_of_it(root):
+    for task, model in (("rte", "/home/zoe/models/tiny/"), ("cola", "me/bert")):
+        run_samples.write_run(root, task, "vanilla", 1, keep=False, config={"model_name_or_path": model})
+    made = make_report(load_grid(root))
+    assert made.title == "GLUE: me/bert, tiny"
+    assert dict(made.facts)["Model"] == "me/bert / /home/zoe/models/tiny/"

@@ -14,7 +14,7 @@ HISTORY = [{"loss": 1.0 / step, "step": step, "epoch": float(step)} for step in 
 
 
 def test_names_and_commands_stay_text_in_every_file(tmp_path):
-    label, model = "=1 $a$ [b] $_$", "m\n\\input{/etc/passwd}"
+    label, model = "=1 $a$ [b] $_$ \\input{x}", "m\n^^M#"
     for method in ("vanilla", "mixup"):
         run_samples.write_run(tmp_path, "rte", method, 1, history=HISTORY, config={"model_name_or_path": model})
     path = tmp_path / "rte" / "mixup" / "seed-1" / "result.json"
@@ -26,7 +26,7 @@ def test_names_and_commands_stay_text_in_every_file(tmp_path):
     assert f'<th scope="row">{html.escape(label)}</th>' in (tmp_path / "report.html").read_text(encoding="utf-8")
     latex = (tmp_path / "report.tex").read_text(encoding="utf-8")
     assert "\\input" not in latex
-    assert latex.splitlines()[0] == r"% GLUE: m \textbackslash{}input\{/etc/passwd\}"
+    assert latex.splitlines()[0] == r"% GLUE: m \textasciicircum{}\textasciicircum{}M\#"
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     outside = re.sub(r"^(`{3,})bash\n.*?^\1$", "", markdown, flags=re.DOTALL | re.MULTILINE)
     assert "script" in markdown

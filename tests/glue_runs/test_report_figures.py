@@ -12,10 +12,14 @@ from logitmix_nlp.functional import confidence_bins
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What is handed to the two drawing functions, instead of pictures."""
+    """What is handed to the two drawing functions for wide screens, instead of pictures."""
     calls = []
+
+    def draw(content, stream, **options):
+        calls.extend([content] * ("max_columns" not in options))
+
     for name in ("reliability_diagrams", "learning_curves"):
-        monkeypatch.setattr(glue_runs.report_figures, name, lambda content, stream, **options: calls.append(content))
+        monkeypatch.setattr(glue_runs.report_figures, name, draw)
     return calls
 
 
@@ -41,6 +45,7 @@ def test_learning_curves_hold_what_was_logged(tmp_path, drawn):
         run_samples.write_run(tmp_path, "qnli", "vanilla", seed, history=log[:3])
     pictures = learning_pictures(load_grid(tmp_path))
     assert [picture.caption for picture in pictures] == ["QNLI", "RTE"]
+    assert [picture.narrow is not None for picture in pictures] == [False, True]  # of several panels
     assert [[panel.title for panel in panels] for panels in drawn] == [["training loss"], ["training loss", "RTE"]]
     loss, score = (panel.curves["vanilla"] for panel in drawn[1])
     assert (loss.x.tolist(), loss.mean.tolist()) == ([5, 10], [1.5, 3.0])

@@ -1,5 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-from logitmix_nlp.reports.page import Picture, Report, Section, report_to_markdown, svg_bytes, to_html
+import base64
+import re
+
+from logitmix_nlp.reports.page import (
+    Picture,
+    Report,
+    Section,
+    drawn_picture,
+    report_to_markdown,
+    svg_bytes,
+    to_html,
+)
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
 
 TABLE = Table(
@@ -42,15 +53,42 @@ def test_commands_are_listed_if_there_are_any():
     assert "bash" not in report_to_markdown(Report("Title", FACTS, ()))
 
 
-def test_a_dark_picture_is_shown_to_readers_who_want_it():
-    light = Picture("c", "words", b"<svg/>", 300)
-    assert "<picture>" not in page(pictures=(light,))
-    both = page(pictures=(Picture("c", "words", b"<svg/>", 300, b"<svg>dark</svg>"),))
-    assert (
-        '<source media="(prefers-color-scheme: dark)" srcset="data:image/svg+xml;base64,PHN2Zz5kYXJrPC9zdmc+">' in both
-    )
-    assert both.count('alt="words"') == 1
-    assert both.index("<source") < both.index("<img") < both.index("</picture>")
+def sources(text: str) -> list[tuple[str, str]]:
+    """Condition and picture of each form, in the order in which a browser tries them."""
+    found = re.findall(r'<(?:source(?: media="(.*?)")? srcset|img src)="data:image/svg\+xml;base64,(.*?)"', text)
+    return [(condition, base64.b64decode(svg).decode()) for condition, svg in found]
+
+
+def drawn(**options) -> Picture:
+    def draw(stream, file_format, style, max_columns=None):
+        assert file_format == "svg"
+        stream.write(f"{style} {max_columns}".encode())
+
+    return drawn_picture("c", "words", draw, 300, **options)
+
+
+def test_each_reader_gets_the_picture_for_the_screen():
+    small, night = "(max-width: 40rem)", "(prefers-color-scheme: dark)"
+    assert sources(page(pictures=(drawn(narrow=False),))) == [("", "light None")]
+    assert sources(page(pictures=(drawn(dark=True, narrow=False),))) == [(night, "dark None"), ("", "light None")]
+    text = page(pictures=(drawn(dark=True),))
+    assert sources(text) == [
+        (f"{small} and {night}", "dark 1"), (small, "light 1"), (night, "dark None"), ("", "light None"),
+    ]  # fmt: skip
+    assert text.count('alt="words"') == 1
+    assert text.index("<picture") < text.index("<source") < text.index("<img") < text.index("</picture>")
+
+
+def test_nothing_is_wider_than_a_narrow_screen():
+    """A picture shrinks with the screen; a table of many columns names its cells and stands upright there."""
+    text = page(pictures=(drawn(),))
+    assert "min-width" not in re.search("<img.*?>", text).group()
+    assert "<table>" in text
+    columns = tuple(Column(name, decimals=1) for name in ('a"', "b", "c"))
+    wide = Table("t", "Wide", "method", columns, (("vanilla", (Estimate(0.1), None, "x")),))
+    text = to_html(Report("Title", FACTS, (Section("one", "One", tables=(wide,)),)))
+    assert '<table class="wide">' in text
+    assert re.findall(r'<td data-column="(.*?)">(.*?)</td>', text) == [("a&#34;", "0.1"), ("b", "–"), ("c", "x")]
 
 
 def test_bytes_of_a_drawing():

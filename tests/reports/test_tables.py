@@ -69,10 +69,21 @@ def test_the_number_of_seeds_stands_where_it_differs():
 
 def test_intervals_are_bold_where_they_exclude_zero_as_printed():
     ends = [(0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), (0.001, 0.3), (0.0, 0.0), (None, None)]
-    found = cells(*(Estimate(0.1, 0.2, 2, *pair) for pair in ends), signed=True, interval=True)
+    found = cells(*(Estimate(pair[0] or 0.1, 0.2, 2, *pair) for pair in ends), signed=True, interval=True)
     assert [cell.bold for cell in found] == [True, True, False, False, False, False]
     assert found[1].details == ("[−0.30, −0.10]",)
     assert found[-1].details == ("no interval",)
+
+
+def test_an_interval_that_excludes_its_figure_says_so_in_the_cell():
+    """As printed: 0.1004 lies outside of [0.1001, 0.1003], but to three digits all are 0.100."""
+    ends = [(0.0, 0.05), (0.15, 0.2), (0.0, 0.2), (0.1, 0.2), (0.0, 0.1)]
+    found = cells(*(Estimate(0.1, low=low, high=high) for low, high in ends), interval=True)
+    assert [cell.details[1:] for cell in found] == [("(excludes the figure)",)] * 2 + [()] * 3
+    close = Estimate(0.1004, low=0.1001, high=0.1003)
+    (four,), (three,) = (cells(close, interval=True, decimals=decimals) for decimals in (4, 3))
+    assert four.details == ("[0.1001, 0.1003]", "(excludes the figure)")
+    assert three.details == ("[0.100, 0.100]",)
 
 
 def test_markdown():
