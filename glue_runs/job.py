@@ -25,17 +25,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 from glue_runs.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.card import card_options
 from glue_runs.command_line import parse_flags
+from glue_runs.content import digests
 from glue_runs.data import load_data, needed_splits
 from glue_runs.labels import DataDescription, resolve_labels
 from glue_runs.metrics import make_compute_metrics
 from glue_runs.preprocessing import model_inputs, select_rows
-from glue_runs.record import RunState, check_results, find_run, run_record, write_record
+from glue_runs.record import RecordWriter, RunState, all_values, check_results, find_run, run_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.data_sources.columns import NONE_NAMED, Columns, store_columns, stored_columns
 from logitmix_nlp.tokenizers import load_tokenizer, set_padding
 
 __all__ = [
-    "ARGUMENTS", "Job", "check_stages", "find_state", "parse_arguments", "prepare", "restore_history",
+    "ARGUMENTS", "Job", "attach_run", "check_stages", "find_state", "parse_arguments", "prepare",
     "set_up_logging",
 ]  # fmt: skip
 
@@ -89,7 +90,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     set_seed(args.seed)
     splits = needed_splits(data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
     with args.main_process_first(desc="loading data"):
-        state = find_state(args, run_record(model_args, data_args, args)) if args.do_train else RunState()
+        state = find_state(model_args, data_args, args, splits)
         trained = NONE_NAMED if args.do_train or data_args.task_name else stored_columns(load_config(model_args))
         hub = {"cache_dir": model_args.cache_dir, "token": model_args.token}
         data, description = load_data(data_args, splits, trained=trained, **hub)
@@ -115,15 +116,17 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         callbacks=list(callbacks),
     )
     trainer.card_options = card_options(given_model, data_args, description, rows)
-    restore_history(trainer, state)
+    attach_run(trainer, state)
     return Job(args, data_args, output_args, description, rows, inputs, trainer, state)
 
 
-def restore_history(trainer: Trainer, state: RunState) -> None:
-    """Give the trainer of a run that was finished before the history of that, which the model card tells."""
+def attach_run(trainer: Trainer, state: RunState) -> None:
+    """Let the trainer leave the record of its run, or know the history of a finished one, for the model card."""
     history = Path(trainer.args.output_dir) / TRAINER_STATE_NAME
     if state.finished and history.is_file():
         trainer.state = TrainerState.load_from_json(str(history))
+    elif state.record is not None:
+        trainer.add_callback(RecordWriter(trainer.args.output_dir, state.record))
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[Any, ...]:
@@ -157,9 +160,13 @@ def set_up_logging(args: LogitMixTrainingArguments) -> None:
     transformers.utils.logging.set_verbosity(level)
 
 
-def find_state(args: LogitMixTrainingArguments, record: dict[str, Any]) -> RunState:
-    """Find out where the run of the output folder stands, and leave its record there if it starts now."""
-    state = find_run(args.output_dir, record, args.resume_from_checkpoint)
+def find_state(model_args: Any, data_args: Any, args: LogitMixTrainingArguments, splits: Sequence[str]) -> RunState:
+    """Find out where the run of the output folder stands, if it is to be trained; nothing is written."""
+    if not args.do_train:
+        return RunState()
+    values = all_values(model_args, data_args, args)
+    content = digests(values, splits)
+    state = find_run(args.output_dir, run_record(values, content), args.resume_from_checkpoint)
     if state.finished:
         check_results(args.output_dir)
         logger.info("%s holds the finished run; its model is used. To train anew, choose another.", args.output_dir)
@@ -167,9 +174,7 @@ def find_state(args: LogitMixTrainingArguments, record: dict[str, Any]) -> RunSt
         logger.info("%s holds a finished run without its weights; it is trained again.", args.output_dir)
     elif state.checkpoint is not None:
         logger.info("Resuming from %s; to start anew, choose another --output_dir.", state.checkpoint)
-    if args.should_save and not state.finished:
-        write_record(args.output_dir, record)
-    return state
+    return state._replace(content=content)
 
 
 def hub_options(args: ModelArguments) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from glue_runs import published
-from glue_runs.results import GRID_NAME, RunResult, load_results
+from glue_runs.content import DATA_PLACES, MODEL_PLACES
+from glue_runs.results import GRID_NAME, RunResult, deciding_flags, load_results
 from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
-OF_A_RUN = ("seed", "output_dir", "do_predict", "keep_weights", "model_name_or_path", "data_dir", "logging_steps")
+OF_A_RUN = ("seed", "report_as", *MODEL_PLACES, *DATA_PLACES)  # told by other means
 LISTS = ("tasks", "methods", "seeds")
 FIRST_METHODS = ("vanilla", "mixup", "logitmix")
 HEADLINES = ("matthews_correlation", "spearmanr", "accuracy")  # the first one that a task has stands for it (Table 3)
@@ -139,7 +140,7 @@ def _different_flags(runs: Mapping[tuple[str, str, int], RunResult]) -> Iterator
     for (task, method, _), run in runs.items():
         groups.setdefault((task, method), []).append(run)
     for (task, method), group in groups.items():
-        for name in sorted({name for run in group for name in run.config} - set(OF_A_RUN)):
+        for name in sorted({name for run in group for name in deciding_flags(run.config)} - set(OF_A_RUN)):
             values = {run.seed: run.config.get(name) for run in group}
             if any(value != values[group[0].seed] for value in values.values()):
                 told = ", ".join(f"{value} for seed {seed}" for seed, value in values.items())

@@ -3,10 +3,9 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import numpy as np
 import pyarrow.parquet as parquet
 import torch
 
+from glue_runs.content import DATA_PLACES, MODEL_PLACES, differing_content, digests, same_place
+from logitmix_nlp.neutral_arguments import is_neutral
 from logitmix_nlp.whole_files import write_json
 
 __all__ = [
@@ -29,11 +30,6 @@ __all__ = [
 RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
 _MORE = {"do_eval": False, "do_predict": False, "save_predictions": False, "keep_weights": True}
-_PLACES = ("model_name_or_path", "data_dir", "config_name", "tokenizer_name")
-_ELSEWHERE = (
-    "output_dir", "cache_dir", "overwrite_cache", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm",
-    "report_to", "log_level", "logging_steps", "save_strategy", "save_steps", "save_total_limit",
-)  # fmt: skip
 _PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -51,6 +47,7 @@ class RunResult:
         versions (`dict`): Versions of Python and of the packages that decide what is computed.
         seconds (`float`): Wall-clock time of the run's last process.
         folder (`Path`, *optional*): Where the run lies; not written to the file.
+        content (`dict`): What its data and model held, from [`glue_runs.content.digests`].
     """
 
     task: str
@@ -62,6 +59,7 @@ class RunResult:
     versions: dict[str, str]
     seconds: float
     folder: Path | None = None
+    content: dict[str, str] = field(default_factory=dict)
 
     def predictions(self, prefix: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row ids `(N,)`, labels `(N,)` and logits `(N, C)` of one evaluation split.
@@ -127,32 +125,36 @@ def read_result(folder: str | Path) -> RunResult:
 def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
     """Whether a folder holds the result of a run with these flags, or of one that did more.
 
-    Flags that change nothing in the result (logging, workers, where the folder lies) are not compared; an unreadable
-    result counts as none.
+    Flags that change nothing in the result (logging, workers, where files lie) are not compared, but what data and
+    models on this disk hold; an unreadable result counts as none.
 
     Args:
         folder (`str` or `Path`): Folder of the run.
         flags (`Mapping[str, Any]`): Flags of the run wanted.
     """
     try:
-        found = read_result(folder).config
+        result = read_result(folder)
     except (FileNotFoundError, ValueError):
         return False
-    names = {*deciding_flags(found), *deciding_flags(flags)}
-    return all(_same(name, found.get(name), flags.get(name)) for name in names) and all(
-        found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
+    found = result.config
+    replaced, told = differing_content(
+        result.content, digests(flags, [name for name in result.content if name not in MODEL_PLACES])
+    )
+    names = {*deciding_flags(found), *deciding_flags(flags)} - told
+    return (
+        not replaced
+        and all(_same(name, found.get(name), flags.get(name)) for name in names)
+        and all(found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items())
     )
 
 
 def deciding_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of a run that decide its result: none of logging, workers, places to write to or more to do."""
-    return {name: value for name, value in flags.items() if name not in {*_MORE, *_ELSEWHERE}}
+    """The flags of a run that decide its result: none that [`neutral_arguments`] names, none of more to do."""
+    return {name: value for name, value in flags.items() if name not in _MORE and not is_neutral(name, flags)}
 
 
 def _same(name: str, found: Any, wanted: Any) -> bool:
-    if name in _PLACES and found is not None and wanted is not None:
-        return os.path.realpath(found) == os.path.realpath(wanted) or found == wanted
-    return found == wanted
+    return same_place(found, wanted) if name in (*MODEL_PLACES, *DATA_PLACES) else found == wanted
 
 
 def load_results(root: str | Path) -> list[RunResult]:

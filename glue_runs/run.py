@@ -96,6 +96,7 @@ def finish(job: Job, config: dict[str, Any], seconds: float, *, task: str, progr
             command=command,
             versions=installed_versions(),
             seconds=seconds,
+            content=job.state.content,
         )
         write_result(folder, result)
     if job.args.push_to_hub:

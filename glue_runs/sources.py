@@ -16,7 +16,7 @@ from logitmix_nlp.data_sources.downloads import download
 from logitmix_nlp.data_sources.files import SAVED_NAME, read_data_file, read_saved
 from logitmix_nlp.data_sources.lines import require_file
 
-__all__ = ["HUB_NAME", "load_glue", "parquet_parts"]
+__all__ = ["HUB_NAME", "glue_files", "load_glue", "parquet_parts"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,17 @@ def _read_folder(task: GlueTask, names: Sequence[str], required: bool, folder: P
     if any((folder / task.name).glob("*.parquet")):
         return _read_parts(task, names, required, folder / task.name)
     return _read_official(task, names, required, folder)
+
+
+def glue_files(task: GlueTask, name: str, folder: Path) -> list[Path]:
+    """The files that a split is read from, in whichever layout the folder has; none if they are not there."""
+    owner, split = resolve_split(task, name)
+    for saved in (folder / owner.name, folder):
+        if (saved / SAVED_NAME).is_file():
+            return sorted(path for path in (saved / split.name).glob("*") if path.is_file())
+    parts = sorted((folder / owner.name).glob(f"{split.name}-*.parquet"))
+    places = [folder / place for place in owner.paths(split)]
+    return parts or [path for path in places if path.is_file()][:1]
 
 
 def _chosen(

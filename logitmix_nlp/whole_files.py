@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that appear whole or not at all, whenever the process that writes them is killed."""
+"""Files that appear whole or not at all, whenever the process that writes them is killed; JSON read back from them."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PARTIAL", "write_json", "write_whole"]
+__all__ = ["PARTIAL", "read_object", "write_json", "write_whole"]
 
 PARTIAL = ".partial"  # ends the name of a file that is not finished; one that is left over may be deleted
 
@@ -42,3 +42,22 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 def write_json(path: str | Path, values: Any) -> None:
     """Write JSON as [`write_whole`] does, indented by two."""
     write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def read_object(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        path (`str` or `Path`): The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds anything else; the sentence names the file and the cause.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: it is not valid JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is damaged: it holds {type(values).__name__}, not an object.")
+    return values

@@ -34,10 +34,10 @@ from transformers.utils import logging as hf_logging
 from glue_runs.arguments import OutputArguments
 from glue_runs.command_line import given_flags, parse_flags, to_flags
 from glue_runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
-from glue_runs.job import check_stages, find_state, restore_history, set_up_logging
+from glue_runs.job import attach_run, check_stages, find_state, set_up_logging
 from glue_runs.labels import drop_missing_labels, with_label_order
 from glue_runs.metrics import first_output, make_compute_metrics, predicted
-from glue_runs.record import RunState, run_record, without_secrets
+from glue_runs.record import RunState, without_secrets
 from glue_runs.run import finish, refuse, report, save_predictions, train
 from glue_runs.submission import write_predictions
 from logitmix_nlp.card import CardOptions, DatasetFacts
@@ -56,14 +56,6 @@ logger = logging.getLogger("logitmix_nlp.images.run")
 
 ARGUMENTS = (ImageModelArguments, ImageDataArguments, OutputArguments, ImageTrainingArguments)
 USAGE = "%(prog)s [CONFIG.json | CONFIG.yaml] [--config_name MODEL] [--data_dir DIR] --do_train ... (see --help)"
-MODEL_FIELDS = (
-    "model_name_or_path", "config_name", "config_overrides", "image_size", "model_revision", "ignore_mismatched_sizes",
-)  # fmt: skip
-DATA_FIELDS = (
-    "dataset_name", "dataset_config_name", "data_dir", "train_dir", "train_file", "image_column_name",
-    "label_column_name", "max_train_samples", "train_val_split",
-)  # fmt: skip
-TRAINING_FIELDS = ("recipe", "crop_padding", "flip_prob", "lr_milestones", "lr_decay", "optim_args")
 
 
 @dataclasses.dataclass
@@ -117,11 +109,10 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         effective = {name: vars(args)[name] for name in (*RECIPES[args.recipe], "mix_prob")}
         logger.info("Recipe %s, with what you set: %s", args.recipe, effective)
     args.flip_prob = (0.0 if data_args.is_default else 0.5) if args.flip_prob is None else args.flip_prob
-    with args.main_process_first(desc="loading data"):
-        fields = {"model_fields": MODEL_FIELDS, "data_fields": DATA_FIELDS, "more_fields": TRAINING_FIELDS}
-        state = find_state(args, run_record(model_args, data_args, args, **fields)) if args.do_train else RunState()
-        raw, origins = load_splits(data_args, model_args, args.seed)
     needed = [name for name, stage in SPLITS.items() if vars(args)[stage]]
+    with args.main_process_first(desc="loading data"):
+        state = find_state(model_args, data_args, args, needed)
+        raw, origins = load_splits(data_args, model_args, args.seed)
     for name in needed:
         if name not in raw:
             raise ValueError(f"--{SPLITS[name]} needs the split {name!r}; there is only: {', '.join(raw)}.")
@@ -158,7 +149,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         callbacks=list(callbacks),
     )
     trainer.card_options = card_options(given_model, data_args, raw, origins)
-    restore_history(trainer, state)
+    attach_run(trainer, state)
     return ImageJob(args, data_args, output_args, inputs, trainer, state)
 
 

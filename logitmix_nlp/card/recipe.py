@@ -12,6 +12,7 @@ from transformers import TrainerState, TrainingArguments
 from logitmix_nlp.card.method import METHOD_FIELDS
 from logitmix_nlp.hub.public_text import public_text
 from logitmix_nlp.hub.secrets import is_secret_name
+from logitmix_nlp.neutral_arguments import NEUTRAL, SCORING
 
 __all__ = ["progress", "recipe", "selected_by", "versions", "weights_step"]
 
@@ -19,15 +20,11 @@ ALWAYS = (
     "learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "optim",
     "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "bf16", "fp16", "seed",
 )  # fmt: skip
-# What changes nothing in the weights, is told elsewhere, or is nobody's business.
+# Told elsewhere, or nobody's business; what changes nothing is not told either, see `neutral_arguments`.
 SILENT = (
-    "accelerator_config", "activation_checkpointing", "auto_find", "batch_eval", "dataloader", "ddp", "debug",
-    "deepspeed", "disable_tqdm", "do_", "eval_", "fsdp", "full_determinism", "gradient_checkpointing",
-    "greater_is_better", "hub_", "ignore_data_skip", "include_", "jit_mode", "label_names", "load_best", "local_rank",
-    "log_", "logging_", "max_steps", "metric_for_best", "output_dir", "parallelism_config", "past_index",
-    "per_device_eval", "prediction_loss_only", "project", "push_to_hub", "ray_scope", "remove_unused", "report_to",
-    "restore_callback", "resume_", "run_name", "save_", "skip_memory", "tf32", "torch_empty_cache", "trackio",
-    "use_cpu",
+    "accelerator_config", "activation_checkpointing", "auto_find", "deepspeed", "eval_", "fsdp", "full_determinism",
+    "gradient_checkpointing", "greater_is_better", "label_names", "load_best", "max_steps", "metric_for_best",
+    "parallelism_config", "remove_unused", "save_", "tf32",
 )  # fmt: skip
 PACKAGES = ("logitmix-nlp", "transformers", "torch", "datasets", "accelerate")
 
@@ -54,7 +51,8 @@ def recipe(args: TrainingArguments, state: TrainerState) -> tuple[tuple[str, str
 
 
 def _is_changed(args: TrainingArguments, field: Any) -> bool:
-    if field.name in METHOD_FIELDS or field.name.startswith(SILENT) or is_secret_name(field.name):
+    name = field.name
+    if name in METHOD_FIELDS or name in NEUTRAL | SCORING or name.startswith(SILENT) or is_secret_name(name):
         return False
     default = field.default_factory() if field.default is MISSING else field.default
     value = getattr(args, field.name)

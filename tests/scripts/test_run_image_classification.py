@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -141,7 +142,18 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_kept(call, tmp_path):
     written = (out / "model.safetensors").stat().st_mtime_ns
     assert call(*flags)[0] == 0
     assert (out / "model.safetensors").stat().st_mtime_ns == written
-    assert call(*flags, "--flip_prob=0.1")[0] == 2
+    moved = train.rename(tmp_path / "moved")
+    assert call(*flags, "--train_dir", moved, "--logging_steps=7")[0] == 0
+    assert (out / "model.safetensors").stat().st_mtime_ns == written
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for other in ("--flip_prob=0.1", "--dataloader_drop_last=true", "--adam_epsilon=1e-6"):
+        assert call(*flags, "--train_dir", moved, other)[0] == 2
+    image = next(path for path in sorted(moved.rglob("*")) if path.is_file())
+    image.write_bytes(image.read_bytes() + b" ")
+    assert call(*flags, "--train_dir", moved)[0] == 2
+    shutil.rmtree(moved)
+    assert call(*flags, "--train_dir", moved)[0] == 2
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_recipe_and_what_the_user_typed():
