@@ -13,7 +13,7 @@ from glue_runs.sources import load_glue
 from glue_runs.tasks import GlueTask, get_task
 from logitmix_nlp.data_sources.columns import NONE_NAMED, Columns, check_texts, guess_text_columns, with_trained
 from logitmix_nlp.data_sources.downloads import download
-from logitmix_nlp.data_sources.encoding import encode_labels
+from logitmix_nlp.data_sources.encoding import encode_labels, is_multi_label
 from logitmix_nlp.data_sources.files import SAVED_NAME, read_data_file, read_saved
 
 __all__ = ["describe_task", "load_data", "load_files", "load_named", "needed_splits"]
@@ -123,5 +123,7 @@ def _interpret(
     for name, split in raw.items():
         check_texts(split, texts, origins[name])
     data, label_names = encode_labels(raw, named.label, origins)
-    metrics = ("pearson", "spearmanr") if label_names is None else ("accuracy",)
-    return data, DataDescription(texts, named.label, label_names, labels_complete="train" in raw, metrics=metrics)
+    multi_label = any(is_multi_label(split, named.label) for split in data.values())
+    metrics = ("micro_f1",) if multi_label else ("pearson", "spearmanr") if label_names is None else ("accuracy",)
+    facts = {"labels_complete": "train" in raw, "metrics": metrics, "multi_label": multi_label, "is_own": True}
+    return data, DataDescription(texts, named.label, label_names, **facts)

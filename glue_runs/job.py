@@ -111,7 +111,12 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         eval_dataset=evaluation if len(evaluation) > 1 else inputs.get("validation"),
         processing_class=tokenizer,
         compute_metrics=make_compute_metrics(
-            description.metrics, description.is_regression, data_args.n_bins, description.positive_label
+            description.metrics,
+            description.is_regression,
+            data_args.n_bins,
+            description.positive_label,
+            by_class=description.is_own,
+            multi_label=description.multi_label,
         ),
         callbacks=list(callbacks),
     )
@@ -205,7 +210,7 @@ def load_model(
             f"{args.model_name_or_path} has a head of {config.num_labels} outputs, the data needs {len(names)}; "
             "to start a new head, pass --ignore_mismatched_sizes."
         )
-    config.problem_type = "regression" if description.is_regression else "single_label_classification"
+    config.problem_type = description.problem_type
     config.id2label = dict(enumerate(names))
     config.label2id = {name: label for label, name in enumerate(names)}
     store_columns(config, Columns(description.text_columns, label=description.label_column))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from datasets import ClassLabel, Dataset
+from datasets import Sequence as ListOf
 
 from logitmix_nlp.data_sources.class_names import align_labels
-from logitmix_nlp.data_sources.encoding import MISSING_LABEL
+from logitmix_nlp.data_sources.encoding import MISSING_LABEL, is_multi_label
 
 __all__ = [
     "DataDescription",
@@ -32,6 +33,8 @@ class DataDescription:
         positive_label (`int`): Class id that the F1 score counts as positive.
         evaluation_splits (`tuple` of `str`): Splits that `--do_eval` scores.
         prediction_files (`tuple`): Pairs of split and file name that `--do_predict` writes.
+        multi_label (`bool`): Whether a row may have several classes, or none.
+        is_own (`bool`): Whether the data is the user's, so that every class is scored too.
     """
 
     text_columns: tuple[str, ...]
@@ -42,6 +45,15 @@ class DataDescription:
     positive_label: int = 1
     evaluation_splits: tuple[str, ...] = ("validation",)
     prediction_files: tuple[tuple[str, str], ...] = (("test", "predictions.tsv"),)
+    multi_label: bool = False
+    is_own: bool = False
+
+    @property
+    def problem_type(self) -> str:
+        """What Transformers calls this kind of labels."""
+        if self.is_regression:
+            return "regression"
+        return "multi_label_classification" if self.multi_label else "single_label_classification"
 
     @property
     def is_regression(self) -> bool:
@@ -65,6 +77,11 @@ def resolve_labels(description: DataDescription, label2id: Mapping[str, int] | N
 def with_label_order(split: Dataset, column: str, names: Sequence[str]) -> Dataset:
     """The split with class ids renumbered to the order of `names`; -1 stays. Scores and unlabelled splits as given."""
     feature = split.features.get(column)
+    if is_multi_label(split, column) and feature.feature.names != list(names):
+        table = [names.index(name) for name in feature.feature.names]
+        lists = [[table[label] for label in labels] for labels in split[column]]
+        kind = ListOf(ClassLabel(names=list(names)))
+        return split.remove_columns(column).add_column(column, lists, feature=kind)
     if not isinstance(feature, ClassLabel) or feature.names == list(names):
         return split
     table = np.array([names.index(name) for name in feature.names] + [MISSING_LABEL])

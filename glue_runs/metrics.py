@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 from transformers import EvalPrediction
 
-from logitmix_nlp.metrics import calibration_metrics
+from logitmix_nlp import metrics
 
 __all__ = [
     "SCORES",
@@ -81,8 +81,8 @@ def _correlation(correlate: Callable, predictions: np.ndarray, labels: np.ndarra
 
 
 def first_output(outputs: np.ndarray | tuple) -> np.ndarray:
-    """The logits out of what a `Trainer` predicts: the array itself, or the first of a tuple of outputs."""
-    return np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
+    """The logits out of what a `Trainer` predicts, as one array; see [`logitmix_nlp.metrics.first_output`]."""
+    return np.asarray(metrics.first_output(outputs))
 
 
 def predicted(outputs: np.ndarray | tuple, is_regression: bool) -> np.ndarray:
@@ -138,7 +138,13 @@ def score_rows(
 
 
 def make_compute_metrics(
-    task_metrics: Sequence[str], is_regression: bool, n_bins: int = 15, positive_label: int = 1
+    task_metrics: Sequence[str],
+    is_regression: bool,
+    n_bins: int = 15,
+    positive_label: int = 1,
+    *,
+    by_class: bool = False,
+    multi_label: bool = False,
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """The function that a `Trainer` calls with all logits and labels of an evaluation.
 
@@ -148,22 +154,31 @@ def make_compute_metrics(
             added.
         n_bins (`int`): Number of confidence bins of `ece` and `oe`.
         positive_label (`int`): Class id that F1 counts as positive.
+        by_class (`bool`): Whether `macro_f1` and `balanced_accuracy` are added, for data that has no score of its own.
+        multi_label (`bool`): Whether a row may have several classes; then the figures are those of
+            [`logitmix_nlp.metrics.ClassificationMetrics`].
 
     Returns:
         `Callable`: From `EvalPrediction` to scores. It raises a `ValueError` for NaN or infinite predictions, for
         labels outside the model's classes and for an empty evaluation.
     """
+    if multi_label:
+        return metrics.compute_metrics_for(n_bins)
     unknown = [name for name in task_metrics if name not in SCORES]
     if unknown:
         raise ValueError(f"Unknown metrics {', '.join(unknown)}; choose from: {', '.join(SCORES)}.")
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits, labels = first_output(prediction.predictions), first_output(prediction.label_ids).reshape(-1)
+        logits, labels = map(np.asarray, metrics.scored_rows(prediction, is_regression=is_regression))
+        labels = labels.reshape(-1)
         if len(logits) == 0 or len(logits) != len(labels):
             raise ValueError(f"Found {len(logits)} predictions and {len(labels)} labels; need one each, at least one.")
         num_classes = None if is_regression else logits.shape[-1]
         scores = score_rows(predicted(logits, is_regression), labels, task_metrics, num_classes, positive_label)
-        return scores if is_regression else {**scores, **calibration_metrics(logits, labels, n_bins=n_bins)}
+        if is_regression:
+            return scores
+        more = metrics.class_scores(logits, labels) if by_class else {}
+        return {**scores, **more, **metrics.calibration_metrics(logits, labels, n_bins=n_bins)}
 
     return compute_metrics
 

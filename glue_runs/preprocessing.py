@@ -109,4 +109,7 @@ def _encode(
     inputs = tokenizer(*texts, padding=padding, max_length=max_length, truncation=True)
     if description.label_column in rows:
         inputs["label"] = rows[description.label_column]
+        if description.multi_label:
+            places = range(len(description.label_names))
+            inputs["label"] = [[float(place in row) for place in places] for row in inputs["label"]]
     return inputs

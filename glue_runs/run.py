@@ -11,19 +11,27 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import expit, softmax
 from transformers import TrainerCallback
 
 from glue_runs.command_line import given_flags, to_flags
 from glue_runs.job import ARGUMENTS, Job, parse_arguments, prepare
+from glue_runs.labels import drop_missing_labels
 from glue_runs.metrics import first_output, predicted
 from glue_runs.record import drop_weights, without_secrets
 from glue_runs.results import RunResult, installed_versions, write_result
 from glue_runs.submission import write_predictions
 from glue_runs.tasks import get_task
+from logitmix_nlp.evaluation.predicted_rows import keep_columns, prediction_columns, write_rows
+from logitmix_nlp.metrics import per_class_figures
 from logitmix_nlp.outputs import SetupError
 from logitmix_nlp.publishing import push_or_explain
+from logitmix_nlp.whole_files import write_json
 
-__all__ = ["finish", "main", "refuse", "report", "run", "save_predictions", "train"]
+__all__ = [
+    "finish", "main", "refuse", "report", "run", "save_predictions", "train", "write_class_results",
+    "write_probabilities",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -126,42 +134,107 @@ def train(job: Job) -> None:
 
 def evaluate(job: Job) -> None:
     """Score every evaluation split under a prefix of its own, `eval` for `validation`."""
-    for name in job.description.evaluation_splits:
+    description, folder = job.description, Path(job.args.output_dir)
+    for name in description.evaluation_splits:
         prefix, rows = name.replace("validation", "eval"), job.rows[name]
         output = job.trainer.predict(job.inputs[name], metric_key_prefix=prefix)
         job.trainer.log(dict(output.metrics))
         report(job, prefix, output.metrics, len(rows))
-        if job.output_args.save_predictions and job.trainer.is_world_process_zero():
-            logits = first_output(output.predictions).reshape(len(rows), -1)
-            save_predictions(
-                Path(job.args.output_dir) / f"{prefix}_predictions.parquet",
-                rows["idx"][:] if "idx" in rows.column_names else range(len(rows)),
-                first_output(output.label_ids).reshape(-1),
-                logits,
-            )
+        if not job.trainer.is_world_process_zero():
+            continue
+        logits, labels = first_output(output.predictions).reshape(len(rows), -1), first_output(output.label_ids)
+        if description.is_own and not description.is_regression:
+            write_class_results(folder, prefix, logits, labels, description.label_names, job.data_args.n_bins)
+        if job.output_args.save_predictions:
+            save_kept(job, prefix, rows, labels, logits)
 
 
-def save_predictions(path: Path, ids: Sequence[int], labels: np.ndarray, logits: np.ndarray) -> None:
-    """Write row ids `(N,)`, labels `(N,)` and logits `(N, C)` as a Parquet file that [`RunResult`] reads."""
-    rows = Dataset.from_dict({"idx": list(ids), "label": labels, "logits": list(logits.astype(np.float32))})
-    rows.to_parquet(str(path))
+def write_class_results(
+    folder: Path, prefix: str, logits: np.ndarray, labels: np.ndarray, names: Sequence[str], n_bins: int
+) -> None:
+    """Write accuracy, F1 score and ECE of every class to `PREFIX_class_results.json`; see [`per_class_figures`]."""
+    write_json(folder / f"{prefix}_class_results.json", per_class_figures(logits, labels, names, n_bins))
+
+
+def save_predictions(
+    path: Path,
+    ids: Sequence[int],
+    labels: np.ndarray | None,
+    logits: np.ndarray,
+    *,
+    multi_label: bool = False,
+    rows: Dataset | None = None,
+) -> None:
+    """Write a Parquet file that [`RunResult`] reads.
+
+    Args:
+        path (`Path`): The file.
+        ids (`Sequence[int]`): Row ids `(N,)`.
+        labels (`np.ndarray` of shape `(N,)` or `(N, C)`, *optional*): What is true.
+        logits (`np.ndarray` of shape `(N, C)`): What the model gives. Of a classifier, `probabilities` are added.
+        multi_label (`bool`): Whether they are those of a sigmoid.
+        rows (`Dataset`, *optional*): Rows whose other columns are kept.
+    """
+    logits = logits.astype(np.float32)
+    columns = {"idx": list(ids)}
+    if labels is not None:
+        columns["label"] = list(labels) if multi_label else labels.reshape(-1)
+    columns["logits"] = list(logits)
+    if logits.shape[1] > 1:
+        columns["probabilities"] = list(expit(logits) if multi_label else softmax(logits, axis=-1))
+    rows = Dataset.from_dict({}) if rows is None else rows
+    write_rows(path, keep_columns(rows, leave_out=list(columns)), columns)
+
+
+def save_kept(job: Job, prefix: str, rows: Dataset, labels: np.ndarray | None, logits: np.ndarray) -> None:
+    """Save the predictions of a split; the user's own data with all columns but texts and labels."""
+    description = job.description
+    leave_out = [*description.text_columns, description.label_column]
+    save_predictions(
+        Path(job.args.output_dir) / f"{prefix}_predictions.parquet",
+        rows["idx"][:] if "idx" in rows.column_names else range(len(rows)),
+        labels,
+        logits,
+        multi_label=description.multi_label,
+        rows=keep_columns(rows, leave_out) if description.is_own else None,
+    )
 
 
 def predict(job: Job) -> None:
     """Write the predictions for every test split, spelt as the leaderboard wants them."""
     task = None if job.data_args.task_name is None else get_task(job.data_args.task_name)
-    for name, file in job.description.prediction_files:
+    description, folder = job.description, Path(job.args.output_dir)
+    names = list(job.trainer.model.config.id2label.values())
+    for name, file in description.prediction_files:
         prefix, rows = name.replace("test", "predict"), job.rows[name]
         output = job.trainer.predict(job.inputs[name], metric_key_prefix=prefix)
         report(job, prefix, output.metrics, len(rows))
-        values = predicted(output.predictions, job.description.is_regression).tolist()
-        if not job.description.is_regression:
-            values = [job.trainer.model.config.id2label[value] for value in values]
+        logits = first_output(output.predictions).reshape(len(rows), -1)
+        values = predicted(logits, description.is_regression).tolist()
+        if description.multi_label:
+            values = [", ".join(names[place] for place in np.flatnonzero(row > 0)) for row in logits]
+        elif not description.is_regression:
+            values = [names[value] for value in values]
         ids = range(len(rows)) if task is None else rows["idx"][:]
-        if job.trainer.is_world_process_zero():
-            path = Path(job.args.output_dir) / file
-            write_predictions(task, values, ids, path)
-            logger.info("Wrote %d predictions to %s", len(rows), path)
+        if not job.trainer.is_world_process_zero():
+            continue
+        write_predictions(task, values, ids, folder / file)
+        logger.info("Wrote %d predictions to %s", len(rows), folder / file)
+        if description.is_own and not description.is_regression:
+            rows = drop_missing_labels(rows, description.label_column)
+            write_probabilities(folder / "predictions.csv", rows, logits, names, multi_label=description.multi_label)
+        if job.output_args.save_predictions:
+            save_kept(job, prefix, rows, None, logits)
+
+
+def write_probabilities(
+    path: Path, rows: Dataset, logits: np.ndarray, names: Sequence[str], *, multi_label: bool = False
+) -> None:
+    """Write class, entropy and all probabilities beside the rows' own columns; names that are taken get `model_`."""
+    kept, columns = keep_columns(rows), prediction_columns(logits, names, multi_label=multi_label)
+    if set(columns) & set(kept.column_names):
+        columns = prediction_columns(logits, names, multi_label=multi_label, prefix="model_")
+    write_rows(path, kept, columns)
 
 
 if __name__ == "__main__":

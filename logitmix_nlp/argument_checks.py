@@ -18,13 +18,26 @@ from logitmix_nlp.functional.mixing import PAIRINGS
 from logitmix_nlp.methods import SCHEDULES, get_method, warmup_probability
 from logitmix_nlp.mixers import MIXERS, check_adversarial
 
-__all__ = ["check_mixing", "check_problem_type", "check_processes", "warn_of_lone_rows"]
+__all__ = ["check_label_names", "check_mixing", "check_problem_type", "check_processes", "warn_of_lone_rows"]
 
 logger = logging.get_logger(__name__)
 
 CHOICES = {
     "mix_pairing": PAIRINGS, "mix_schedule": SCHEDULES, "mix_lam": MIX_LAMS, "label_lam": LABEL_LAMS,
 }  # fmt: skip
+
+
+def check_label_names(names: list[str] | None) -> None:
+    """Refuse `label_names` that do not begin with `labels`, which losses and metrics are computed from.
+
+    Raises:
+        ValueError: Saying what was given and what to do.
+    """
+    if names and names[0] != "labels":
+        raise ValueError(
+            f"label_names must begin with 'labels', which the loss and the metrics are computed from, got {names}: "
+            "leave it out, and name the column of the data 'label' or 'labels'."
+        )
 
 
 def check_mixing(args: Any) -> None:

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of `functional.calibration` for NumPy arrays, in the form `Trainer` reports them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn import metrics as sk
 from transformers import EvalPrediction
 
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
+from logitmix_nlp.functional.classwise import class_confidence_bins
+from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.scores import ScoreSums, score_sums
 
-__all__ = ["ClassificationMetrics", "calibration_metrics", "compute_metrics_for"]
+__all__ = [
+    "ClassificationMetrics", "calibration_metrics", "class_scores", "compute_metrics_for", "first_output",
+    "per_class_figures", "scored_rows",
+]  # fmt: skip
 
 
 def calibration_metrics(
@@ -37,8 +44,66 @@ def calibration_metrics(
     return _figures(bins, score_sums(logits, labels, from_logits=from_logits))
 
 
+def class_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Scores in which rare classes count as much as frequent ones.
+
+    Args:
+        logits (`np.ndarray` of shape `(N, C)`): Logits or probabilities.
+        labels (`np.ndarray` of shape `(N,)`): True classes, integers in `[0, C)`.
+
+    Returns:
+        `dict[str, float]`: `macro_f1`, the mean F1 score over the classes that occur in labels or predictions, and
+        `balanced_accuracy`, the mean accuracy over the classes that occur in the labels; both in `[0, 1]`.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(logits).argmax(-1)
+    _, recall, f1, rows = sk.precision_recall_fscore_support(labels, predicted, zero_division=0)
+    return {"macro_f1": float(f1.mean()), "balanced_accuracy": float(recall[rows > 0].mean())}
+
+
+def per_class_figures(
+    logits: np.ndarray, labels: np.ndarray, names: Sequence[str], n_bins: int = 15
+) -> dict[str, dict[str, float | int | None]]:
+    """Accuracy, F1 score and ECE of each class, or of each label of a multi-label classifier.
+
+    Args:
+        logits (`np.ndarray` of shape `(N, C)`): Before softmax, or sigmoid.
+        labels (`np.ndarray` of shape `(N,)` or `(N, C)`): True classes, or 1 where a row has a label and 0 where not.
+        names (`Sequence[str]`): Names of the classes by id.
+        n_bins (`int`): Number of equal bins of each class's probability.
+
+    Returns:
+        `dict[str, dict]`: By name: `rows` of the class; `accuracy`, the share of them that is predicted rightly
+        (multi-label: of all rows), `None` without rows; `f1`; and `ece`, the gap between the probability of the class
+        and how often rows are of it (Kull et al., 2019), whose mean over the classes is the class-wise ECE.
+    """
+    logits, labels = _tensor(logits), _tensor(labels)
+    ids = range(len(names))
+    if labels.ndim == 2:
+        bins, truth, predicted = label_confidence_bins(logits, labels, n_bins), labels.bool(), logits > 0
+        right = (truth == predicted).double().mean(0).tolist()
+    else:
+        bins, truth, predicted = (
+            class_confidence_bins(logits, labels, n_bins, from_logits=True),
+            labels,
+            logits.argmax(-1),
+        )
+        right = None
+    _, recall, f1, rows = sk.precision_recall_fscore_support(
+        truth.cpu().numpy(), predicted.cpu().numpy(), labels=list(ids), zero_division=0
+    )
+    errors = bins.calibration_errors().tolist()
+    accuracy = right or [float(recall[k]) if rows[k] else None for k in ids]
+    return {
+        str(names[k]): {"rows": int(rows[k]), "accuracy": accuracy[k], "f1": float(f1[k]), "ece": errors[k]}
+        for k in ids
+    }
+
+
 class ClassificationMetrics:
     """Accuracy, ECE, OE, NLL and Brier score of a `Trainer`'s evaluation, at once or batch by batch.
+
+    Labels of shape `(N, C)` are those of a multi-label classifier, whose figures are `micro_f1` and `macro_f1` at
+    probability 0.5, `subset_accuracy` (all labels of a row right), and `ece`, `nll` and `brier` as means over labels.
 
     With `batch_eval_metrics=True` only sums are kept, not the logits: memory does not grow with the data. Accuracy,
     ECE and OE are bitwise those of the whole, NLL and Brier score within the rounding of float64.
@@ -46,21 +111,21 @@ class ClassificationMetrics:
     Args:
         n_bins (`int`): Number of equal confidence bins `(a, b]` of ECE and OE.
         from_logits (`bool`, *optional*): Whether predictions are logits, as those of Transformers' classifiers are;
-            `False` for probabilities.
+            `False` for probabilities (of one label per row).
     """
 
     def __init__(self, n_bins: int = 15, from_logits: bool = True):
         if n_bins < 1:
             raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
         self.n_bins, self.from_logits = n_bins, from_logits
-        self._sums: tuple[ConfidenceBins, ScoreSums] | None = None
+        self._sums: tuple[Any, ...] | None = None
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool | None = None) -> dict[str, float]:
         """Score an evaluation, or add one batch to it.
 
         Args:
             prediction (`EvalPrediction`): `predictions` of shape `(N, C)`, or a tuple that begins with them, and
-                `label_ids` of shape `(N,)`; arrays or tensors.
+                `label_ids` of shape `(N,)` or `(N, C)`; arrays or tensors, or lists of those of batches.
             compute_result (`bool`, *optional*): `None` scores these rows alone. As `Trainer` calls it batch by batch:
                 `False` adds them, `True` adds them, scores all rows added and forgets them.
 
@@ -68,16 +133,16 @@ class ClassificationMetrics:
             `dict[str, float]`: `accuracy`, `ece`, `oe`, `nll`, `brier`; empty for `compute_result=False`.
 
         Raises:
-            ValueError: See [`functional.confidence_bins`].
+            ValueError: If predictions are classes, not logits; and see [`functional.confidence_bins`].
         """
-        parts = prediction.predictions, prediction.label_ids
-        logits, labels = (_tensor(part[0] if isinstance(part, tuple) else part) for part in parts)
-        bins = confidence_bins(logits, labels, self.n_bins, from_logits=self.from_logits)
-        sums = bins, score_sums(logits, labels, from_logits=self.from_logits)
+        logits, labels = map(_tensor, scored_rows(prediction))
+        if labels.ndim == 2 and not self.from_logits:
+            raise ValueError("from_logits=False is for one label per row; multi-label predictions must be logits.")
+        sums = self._label_sums(logits, labels) if labels.ndim == 2 else self._class_sums(logits, labels)
         if compute_result is None:
             return self._result(*sums)
         if self._sums is not None:
-            sums = self._sums[0] + sums[0], self._sums[1] + sums[1]
+            sums = tuple(mine + theirs for mine, theirs in zip(self._sums, sums, strict=True))
         self._sums = None if compute_result else sums
         return self._result(*sums) if compute_result else {}
 
@@ -85,12 +150,27 @@ class ClassificationMetrics:
         """Forget the batches added, after an evaluation that was broken off."""
         self._sums = None
 
-    def _result(self, bins: ConfidenceBins, scores: ScoreSums) -> dict[str, float]:
-        return {"accuracy": (bins.correct.sum() / bins.count.sum()).item(), **_figures(bins, scores)}
+    def _class_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[ConfidenceBins, ScoreSums]:
+        bins = confidence_bins(logits, labels, self.n_bins, from_logits=self.from_logits)
+        return bins, score_sums(logits, labels, from_logits=self.from_logits)
+
+    def _label_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[Any, ...]:
+        bins, scores = label_confidence_bins(logits, labels, self.n_bins), label_score_sums(logits, labels)
+        truth, predicted = labels.bool().cpu().numpy(), (logits > 0).cpu().numpy()
+        exact = np.array([(truth == predicted).all(1).sum(), len(truth)])
+        return bins, scores, sk.multilabel_confusion_matrix(truth, predicted), exact
+
+    def _result(self, bins: ConfidenceBins, scores: ScoreSums, *counts: np.ndarray) -> dict[str, float]:
+        if not counts:
+            return {"accuracy": (bins.correct.sum() / bins.count.sum()).item(), **_figures(bins, scores)}
+        confusion, (exact, rows) = counts
+        figures = {name: value for name, value in _figures(bins, scores).items() if name != "oe"}
+        f1 = {"micro_f1": _f1(confusion.sum(0)), "macro_f1": np.mean([_f1(one) for one in confusion]).item()}
+        return {**f1, "subset_accuracy": float(exact / rows), **figures}
 
 
 def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> ClassificationMetrics:
-    """What to pass as `compute_metrics` to any `Trainer` that fine-tunes a single-label classifier.
+    """What to pass as `compute_metrics` to any `Trainer` that fine-tunes a classifier, multi-label ones included.
 
     Then `metric_for_best_model="eval_ece"` (with `greater_is_better=False` for the stock arguments) and early stopping
     on any of the figures work.
@@ -112,6 +192,41 @@ def _figures(bins: ConfidenceBins, scores: ScoreSums) -> dict[str, float]:
         "nll": scores.negative_log_likelihood().item(),
         "brier": scores.brier_score().item(),
     }
+
+
+def first_output(outputs: Any) -> Any:
+    """The logits, or labels, out of what a `Trainer` predicts: an array, the first of a tuple, or those of batches."""
+    if isinstance(outputs, list):  # eval_do_concat_batches=False
+        batches = [first_output(batch) for batch in outputs]
+        return torch.cat(batches) if isinstance(batches[0], torch.Tensor) else np.concatenate(batches)
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def scored_rows(prediction: EvalPrediction, *, is_regression: bool = False) -> tuple[Any, Any]:
+    """Logits `(N, C)` and labels `(N,)` or `(N, C)` of an evaluation, whatever form a `Trainer` gives them.
+
+    Args:
+        prediction (`EvalPrediction`): Arrays or tensors, tuples that begin with them, or lists of those of batches.
+        is_regression (`bool`): Whether one number per row is right.
+
+    Raises:
+        ValueError: If there are no labels, or predictions are classes, not logits.
+    """
+    logits, labels = first_output(prediction.predictions), first_output(prediction.label_ids)
+    if labels is None:
+        raise ValueError("The evaluation has no labels: label_names of the arguments must name their column.")
+    if logits.ndim == 1 and not is_regression:
+        raise ValueError(
+            "Predictions are one number per row, not logits of shape (N, C), which calibration is computed from: "
+            "let preprocess_logits_for_metrics return the logits, or leave it out."
+        )
+    return logits, labels
+
+
+def _f1(confusion: np.ndarray) -> float:
+    """F1 score of one label from its rows `[[tn, fp], [fn, tp]]`; 0 if it is neither predicted nor present."""
+    (_, fp), (fn, tp) = confusion.tolist()
+    return 2 * tp / max(2 * tp + fp + fn, 1)
 
 
 def _tensor(array: Any) -> torch.Tensor:

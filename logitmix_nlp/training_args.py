@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from logitmix_nlp.argument_checks import check_mixing
+from logitmix_nlp.argument_checks import check_label_names, check_mixing
 from logitmix_nlp.functional.losses import LOSS_TERMS
 from logitmix_nlp.methods import MIX_METHODS, LossWeights, get_method
 from logitmix_nlp.mixers import PUZZLE_OPTIONS
@@ -170,6 +170,7 @@ class LogitMixTrainingArguments(TrainingArguments):
         unset = [name for name in PRESET_FIELDS if getattr(self, name) is None]
         self._fill(unset)
         self.check_mixing()
+        check_label_names(self.label_names)
         if self.greater_is_better is None and str(self.metric_for_best_model).split("_")[-1] in LOWER_IS_BETTER:
             self.greater_is_better = False
         super().__post_init__()

@@ -38,13 +38,22 @@ from glue_runs.job import attach_run, check_stages, find_state, set_up_logging
 from glue_runs.labels import drop_missing_labels, with_label_order
 from glue_runs.metrics import first_output, make_compute_metrics, predicted
 from glue_runs.record import RunState, without_secrets
-from glue_runs.run import finish, refuse, report, save_predictions, train
+from glue_runs.run import (
+    finish,
+    refuse,
+    report,
+    save_predictions,
+    train,
+    write_class_results,
+    write_probabilities,
+)
 from glue_runs.submission import write_predictions
 from logitmix_nlp.card import CardOptions, DatasetFacts
 from logitmix_nlp.card.command import is_local_path
 from logitmix_nlp.data_sources.class_names import align_labels
 from logitmix_nlp.data_sources.columns import Columns, store_columns
-from logitmix_nlp.data_sources.encoding import encode_labels
+from logitmix_nlp.data_sources.encoding import encode_labels, is_multi_label
+from logitmix_nlp.evaluation.predicted_rows import keep_columns
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, cut_rows, stored_images
 from logitmix_nlp.images.pictures import BadImage, seen_size
@@ -65,6 +74,7 @@ class ImageJob:
     args: ImageTrainingArguments
     data_args: ImageDataArguments
     output_args: OutputArguments
+    rows: dict[str, Dataset]
     inputs: dict[str, ImageRows]
     trainer: ImageTrainer
     state: RunState
@@ -118,8 +128,9 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
             raise ValueError(f"--{SPLITS[name]} needs the split {name!r}; there is only: {', '.join(raw)}.")
         raw[name] = stored_images(raw[name], data_args.image_column_name, origins[name])
     data, names = encode_labels(raw, data_args.label_column_name, origins)
-    if not names:
-        found = "scores" if names is None else "missing"
+    several = any(is_multi_label(split, data_args.label_column_name) for split in data.values())
+    if not names or several:
+        found = "lists, several per row" if several else "scores" if names is None else "missing"
         raise ValueError(f"{origins[next(iter(raw))]}: labels must be classes, but are {found}.")
     given_model = model_args
     if state.finished:
@@ -134,7 +145,12 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     store_columns(model.config, Columns(image=data_args.image_column_name, label=data_args.label_column_name))
     limits = (data_args.max_train_samples, data_args.max_eval_samples, data_args.max_predict_samples)
     limit = dict(zip(SPLITS, limits, strict=True))
-    inputs = {name: make_rows(name, data[name], limit[name], names, processor, data_args, origins) for name in needed}
+    rows = {name: make_rows(name, data[name], limit[name], names, data_args, origins) for name in needed}
+    image, label = data_args.image_column_name, data_args.label_column_name
+    inputs = {
+        name: ImageRows(split, processor, image, label if label in split.column_names else None, origins[name])
+        for name, split in rows.items()
+    }
     height, width = inputs[needed[0]].shape[1:]
     args.crop_padding = min(height, width) // 8 if args.crop_padding is None else args.crop_padding
     sides = seen_size(processor) or (height, width)
@@ -145,12 +161,12 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         train_dataset=inputs.get("train"),
         eval_dataset=inputs.get("validation"),
         processing_class=processor,
-        compute_metrics=make_compute_metrics(("accuracy",), False, data_args.n_bins),
+        compute_metrics=make_compute_metrics(("accuracy",), False, data_args.n_bins, by_class=True),
         callbacks=list(callbacks),
     )
     trainer.card_options = card_options(given_model, data_args, raw, origins)
     attach_run(trainer, state)
-    return ImageJob(args, data_args, output_args, inputs, trainer, state)
+    return ImageJob(args, data_args, output_args, rows, inputs, trainer, state)
 
 
 def card_options(
@@ -208,16 +224,14 @@ def make_rows(
     split: Dataset,
     limit: int | None,
     names: Sequence[str],
-    processor: BaseImageProcessor,
     args: ImageDataArguments,
     origins: dict[str, str],
-) -> ImageRows:
-    """So many rows of a split as the trainer takes them, classes numbered as the model does."""
+) -> Dataset:
+    """So many rows of a split, classes numbered as the model does; without labels if all are missing."""
     label, where = args.label_column_name, origins[name]
     sample = name != "test" and (args.train_dir or args.validation_dir) is not None
     cut = cut_rows(split, limit, label_column=label, where=where, sample=sample, train=name == "train")
-    rows = drop_missing_labels(with_label_order(cut, label, names), label)
-    return ImageRows(rows, processor, args.image_column_name, label if label in rows.column_names else None, where)
+    return drop_missing_labels(with_label_order(cut, label, names), label)
 
 
 def run(job: ImageJob) -> None:
@@ -234,12 +248,18 @@ def run(job: ImageJob) -> None:
         report(job, prefix, output.metrics, len(rows))
         if not trainer.is_world_process_zero():
             continue
-        logits, ids = first_output(output.predictions), range(len(rows))
+        logits, ids, kept = first_output(output.predictions), range(len(rows)), job.rows[name]
+        names = list(trainer.model.config.id2label.values())
         if name == "test":
-            classes = [trainer.model.config.id2label[label] for label in predicted(logits, False).tolist()]
+            classes = [names[label] for label in predicted(logits, False).tolist()]
             write_predictions(None, classes, ids, folder / "predictions.tsv")
-        elif job.output_args.save_predictions:
-            save_predictions(folder / f"{prefix}_predictions.parquet", ids, output.label_ids.reshape(-1), logits)
+            write_probabilities(folder / "predictions.csv", kept, logits, names)
+        labels = None if output.label_ids is None else first_output(output.label_ids).reshape(-1)
+        if name == "validation":
+            write_class_results(folder, prefix, logits, labels, names, job.data_args.n_bins)
+        if job.output_args.save_predictions:
+            kept = keep_columns(kept, [job.data_args.label_column_name])
+            save_predictions(folder / f"{prefix}_predictions.parquet", ids, labels, logits, rows=kept)
 
 
 if __name__ == "__main__":

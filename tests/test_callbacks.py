@@ -133,7 +133,7 @@ def test_an_evaluation_that_was_broken_off_can_be_forgotten():
         (np.zeros((2, 1)), [0, 0], "C >= 2"),
         (np.zeros((0, 3)), np.zeros(0, int), "No rows"),
         (np.zeros((2, 3)), [0, 3], r"outside \[0, 3\)"),
-        (np.zeros((2, 3)), [[0, 1, 1], [1, 0, 0]], "integer labels of shape"),
+        (np.zeros((2, 3)), [[0, 1, 2], [1, 0, 0]], "must be 0 or 1"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(logits, labels, message):

@@ -22,6 +22,7 @@ from logitmix_nlp.card.recipe import progress, recipe, selected_by, versions
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from logitmix_nlp.hub.public_text import last_part, public_command
+from logitmix_nlp.metrics import first_output
 from logitmix_nlp.sites import find_sites
 from logitmix_nlp.stored_temperature import TEMPERATURE_KEY
 
@@ -159,8 +160,7 @@ def evaluate_predictions(
     Raises:
         ValueError: See [`functional.confidence_bins`].
     """
-    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-    labels = output.label_ids[0] if isinstance(output.label_ids, tuple) else output.label_ids
+    logits, labels = first_output(output.predictions), first_output(output.label_ids)
     size = 0 if logits is None else int(np.size(logits))
     resamples = number_of_resamples(size, output.num_samples, options.n_resamples)
     figures, bins = (), None
@@ -170,7 +170,10 @@ def evaluate_predictions(
         bins = confidence_bins(logits, labels.reshape(-1), options.n_bins, from_logits=True) if enough else None
     ours = {figure.name for figure in figures}
     scores = {name: value for name, value in output.metrics.items() if name not in ours}
-    theirs = score_figures(compute_metrics, scores, output.predictions, output.label_ids, resamples)
+    # Lists are those of batches, which cannot be drawn from row by row.
+    predictions = logits if isinstance(output.predictions, list) else output.predictions
+    label_ids = labels if isinstance(output.label_ids, list) else output.label_ids
+    theirs = score_figures(compute_metrics, scores, predictions, label_ids, resamples)
     return EvaluationFacts(dataset, output.num_samples, (*theirs, *figures), resamples, bins, trained_on)
 
 

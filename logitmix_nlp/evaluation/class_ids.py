@@ -39,6 +39,11 @@ def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: s
         values = data[column][:]
         if all(value is not None and value.is_integer() for value in values):
             data = data.cast_column(column, Value("int64"))
+    if hasattr(feature, "feature"):
+        raise ValueError(
+            f"{origin}: column {column!r} holds lists, several labels per row; a classifier of one label per row is "
+            f"evaluated on classes: {shown(list(label2id))}."
+        )
     encoded, names = encode_labels({"validation": data}, column, {"validation": origin})
     if names is None:
         raise ValueError(

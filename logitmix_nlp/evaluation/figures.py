@@ -10,12 +10,15 @@ from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
 from logitmix_nlp.functional.scores import score_sums
 from logitmix_nlp.functional.selective import row_confidences
+from logitmix_nlp.metrics import class_scores
 
 __all__ = ["FIGURES", "NOISY_FIGURES", "calibration_figures", "figure_intervals"]
 
 # Name -> title and, where it is not lower, what a better value does.
 FIGURES = {
     "accuracy": "accuracy ↑",
+    "balanced_accuracy": "balanced accuracy ↑",
+    "macro_f1": "macro F1 ↑",
     "ece": "ECE ↓",
     "mce": "MCE ↓",
     "adaptive_ece": "adaptive ECE ↓",
@@ -46,9 +49,11 @@ def calibration_figures(logits: torch.Tensor, labels: torch.Tensor, n_bins: int 
     bins = confidence_bins(logits, labels, n_bins, from_logits=True)
     ranked = row_confidences(logits, labels, from_logits=True)
     sums = score_sums(logits, labels, from_logits=True)
+    by_class = class_scores(logits.cpu().numpy(), labels.cpu().numpy())
     both = ranked.correct.any() and not ranked.correct.all()
     return {
         "accuracy": bins.correct.sum() / bins.count.sum(),
+        **{name: torch.tensor(by_class[name], dtype=torch.float64) for name in ("balanced_accuracy", "macro_f1")},
         "ece": bins.calibration_error(),
         "mce": bins.maximum_calibration_error(),
         "adaptive_ece": ranked.adaptive_calibration_error(n_bins),

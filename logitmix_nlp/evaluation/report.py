@@ -45,9 +45,9 @@ def evaluation_tables(study: Study, fitted_on: str = "") -> dict[str, Table]:
         fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
 
     Returns:
-        `dict[str, Table]`: `calibration`, and `ood` and `shift` if there is something to show.
+        `dict[str, Table]`: `calibration` and `classes`, and `ood` and `shift` if there is something to show.
     """
-    tables = {"calibration": _figure_table(study, fitted_on)}
+    tables = {"calibration": _figure_table(study, fitted_on), "classes": _class_table(study)}
     if study.outside:
         tables["ood"] = _outside_table(study)
     if study.shifts:
@@ -76,6 +76,7 @@ def evaluation_report(
     """
     tables = evaluation_tables(study, fitted_on)
     sections = [Section("calibration", "Calibration", tables=(tables["calibration"],))]
+    sections.append(Section("classes", "Class by class", tables=(tables["classes"],)))
     shown = tuple(diagrams[name].picture for name in ("reliability", "risk_coverage") if name in diagrams)
     if shown:
         sections.append(Section("diagrams", "Diagrams", DIAGRAMS, pictures=shown))
@@ -137,6 +138,27 @@ def _figure_table(study: Study, fitted_on: str) -> Table:
     notes += [f"The temperature was fitted on {fitted_on}."] if fitted_on else []
     columns = tuple(Column(name, decimals=4, interval=with_ends) for name in variants)
     return Table("calibration", "Accuracy and calibration", "figure", columns, tuple(rows), tuple(notes))
+
+
+def _class_table(study: Study) -> Table:
+    titles = {"accuracy": "accuracy ↑", "f1": "F1 ↑", "ece": "ECE ↓"}
+    several = len(study.classes) > 1
+    columns = tuple(
+        Column(f"{title}, {variant}" if several else title, decimals=4)
+        for variant in study.classes
+        for title in titles.values()
+    )
+    first = next(iter(study.classes.values()))
+    rows = []
+    for name, one in first.items():
+        found = [by_class[name][key] for by_class in study.classes.values() for key in titles]
+        cells = tuple(None if value is None else Estimate(value) for value in found)
+        rows.append((f"{name} ({counted(one['rows'], 'row')})", cells))
+    note = (
+        "Accuracy of a class is the share of its rows that is predicted rightly; its ECE is the gap between its "
+        "probability and how often rows are of it, over all rows. The means are balanced accuracy and class-wise ECE."
+    )
+    return Table("classes", "Class by class", "class", columns, tuple(rows), (note,))
 
 
 def _outside_table(study: Study) -> Table:

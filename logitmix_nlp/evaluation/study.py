@@ -12,6 +12,7 @@ from logitmix_nlp.evaluation.labelled_rows import Rows
 from logitmix_nlp.evaluation.variants import MC_DROPOUT, Batches, Variants
 from logitmix_nlp.functional.bootstrap import Interval
 from logitmix_nlp.functional.ood import ood_metrics
+from logitmix_nlp.metrics import per_class_figures
 
 __all__ = ["SHIFT_FIGURES", "Study", "make_study"]
 
@@ -27,6 +28,7 @@ class Study(NamedTuple):
         scores (`dict[str, torch.Tensor]`): Scores `(N, C)` of the evaluated rows, by variant.
         labels (`torch.Tensor` of shape `(N,)`): Their classes.
         figures (`dict[str, dict[str, Interval]]`): Variant, then name of [`FIGURES`].
+        classes (`dict[str, dict[str, dict]]`): Variant, then class: see [`per_class_figures`].
         outside_scores (`dict[str, dict[str, torch.Tensor]]`): Name of a set from outside, then variant: scores.
         outside (`dict[str, dict[str, dict[str, float]]]`): The same: figures of [`functional.ood_metrics`];
             of MC dropout without those of the energy, which is 0 for every row.
@@ -38,6 +40,7 @@ class Study(NamedTuple):
     scores: dict[str, torch.Tensor]
     labels: torch.Tensor
     figures: dict[str, dict[str, Interval]]
+    classes: dict[str, dict[str, dict[str, float | int | None]]]
     outside_scores: dict[str, dict[str, torch.Tensor]]
     outside: dict[str, dict[str, dict[str, float]]]
     shifts: dict[str, dict[str, dict[str, float]]]
@@ -48,7 +51,7 @@ class Study(NamedTuple):
         intervals = {
             variant: {name: one._asdict() for name, one in found.items()} for variant, found in self.figures.items()
         }
-        found = {"figures": intervals, "ood": self.outside, "shift": self.shifts}
+        found = {"figures": intervals, "per_class": self.classes, "ood": self.outside, "shift": self.shifts}
         return {"rows": len(self.labels), "n_bins": self.n_bins, **_without_nan(found)}
 
 
@@ -96,7 +99,9 @@ def make_study(
         name: {variant: _chosen(found, labels, n_bins) for variant, found in by_variant.items()}
         for name, by_variant in ({"none": scores, **shifted} if shifts else {}).items()
     }
-    return Study(scores, labels, figures, outside_scores, found_outside, found_shifts, n_bins)
+    names = variants.classifier.class_names
+    classes = {name: per_class_figures(found, labels, names, n_bins) for name, found in scores.items()}
+    return Study(scores, labels, figures, classes, outside_scores, found_outside, found_shifts, n_bins)
 
 
 def _scores(variants: Variants, name: str, batches: Batches) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from logitmix_nlp.functional.losses import (
     supervised_loss,
 )
 from logitmix_nlp.functional.mixing import PAIRINGS, MixPlan, mix, sample_plan, union_mask
+from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.ood import OodScores, ood_metrics, ood_scores
 from logitmix_nlp.functional.puzzlemix import (
     AdversarialDraw,
@@ -84,6 +85,8 @@ __all__ = [
     "false_positive_rate",
     "global_soft_label",
     "infer_problem_type",
+    "label_confidence_bins",
+    "label_score_sums",
     "lamix_parts",
     "lamix_shares",
     "logit_similarity",

@@ -61,6 +61,10 @@ class ConfidenceBins(NamedTuple):
         """ECE of the rows in the bins, see [`expected_calibration_error`]."""
         return (self.correct - self.confidence).abs().sum() / self.count.sum()
 
+    def calibration_errors(self) -> torch.Tensor:
+        """ECE of each class or label, for bins of shape `(C, M)`; their mean is `calibration_error()`."""
+        return (self.correct - self.confidence).abs().sum(-1) / self.count.sum(-1)
+
     def maximum_calibration_error(self) -> torch.Tensor:
         """MCE of the rows in the bins, see [`maximum_calibration_error`]."""
         return (self.accuracy() - self.mean_confidence()).abs().max()

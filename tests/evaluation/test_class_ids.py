@@ -50,7 +50,7 @@ def test_names_are_taken_in_order_if_the_model_has_none_and_that_is_said(caplog)
         ([0, -1], NLI, "found the class -1, but the model has 3 classes"),
         ([0.5, 1.0], NLI, "numbers with fractions, the scores of a regression"),
         (["neutral", None], NLI, "row 2: the label is None"),
-        ([[1, 0, 0]], NLI, r"found label \[1, 0, 0\], allowed are strings and numbers"),
+        ([[1, 0, 0]], NLI, "column 'label' holds lists, several labels per row; a classifier of one label per row"),
     ],
 )
 def test_labels_that_are_not_the_models_are_refused(labels, label2id, message):

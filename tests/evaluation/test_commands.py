@@ -37,6 +37,16 @@ def test_figures_of_a_text_model_are_those_of_its_logits(tmp_path, model, capsys
         ece = expected_calibration_error(scores, labels, 10, from_logits=True).item()
         assert figures["ece"] == pytest.approx(ece, abs=1e-5)
         assert figures["nll"] == pytest.approx(negative_log_likelihood(scores, labels).item(), abs=1e-5)
+        by_class = found["per_class"][name]
+        assert list(by_class) == ["good", "bad", "fair"]
+        for place, one in enumerate(by_class.values()):
+            rows = labels == place
+            assert one["rows"] == rows.sum()
+            assert one["accuracy"] == (logits.argmax(-1) == labels)[rows].double().mean().item()
+        mean_error = sum(one["ece"] for one in by_class.values()) / 3
+        assert figures["classwise_ece"] == pytest.approx(mean_error, abs=1e-9)
+        assert figures["balanced_accuracy"] == pytest.approx(sum(one["accuracy"] for one in by_class.values()) / 3)
+        assert figures["macro_f1"] == pytest.approx(sum(one["f1"] for one in by_class.values()) / 3)
     out_logits, _ = logits_of(model, outside)
     expected = {name: value.item() for name, value in ood_metrics(logits, out_logits).items()}
     assert found["ood"]["far/o.jsonl"]["as trained"] == pytest.approx(expected, abs=1e-5)
@@ -48,6 +58,7 @@ def test_figures_of_a_text_model_are_those_of_its_logits(tmp_path, model, capsys
     assert f"fitted on {other}: 30 rows" in shown
     page = (tmp_path / "out" / "report.html").read_text()
     assert "prefers-color-scheme: dark" in page
+    assert re.search(r"good \(\d+ rows\)", page)
     assert "far/o.jsonl: 25 rows; input from “text”" in page
     assert not re.search(r"""(src|srcset|href)=["'](?!data:|#)""", page)
     for name in ("reliability", "risk_coverage", "confidence"):

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from sklearn import metrics as sk
 
 from logitmix_nlp import functional as f
 from logitmix_nlp.evaluation.figures import FIGURES, NOISY_FIGURES, calibration_figures, figure_intervals
@@ -11,6 +12,12 @@ GENERATOR = torch.Generator().manual_seed(0)
 LOGITS, LABELS = torch.randn(60, 3, generator=GENERATOR), torch.randint(3, (60,), generator=GENERATOR)
 ALONE = {
     "accuracy": lambda logits, labels: (logits.argmax(-1) == labels).double().mean(),
+    "balanced_accuracy": lambda logits, labels: torch.tensor(
+        sk.balanced_accuracy_score(labels.numpy(), logits.argmax(-1).numpy())
+    ),
+    "macro_f1": lambda logits, labels: torch.tensor(
+        sk.f1_score(labels.numpy(), logits.argmax(-1).numpy(), average="macro")
+    ),
     "ece": lambda *rows: f.expected_calibration_error(*rows, 7, from_logits=True),
     "mce": lambda *rows: f.maximum_calibration_error(*rows, 7, from_logits=True),
     "adaptive_ece": lambda *rows: f.adaptive_calibration_error(*rows, 7, from_logits=True),

@@ -88,7 +88,8 @@ def test_test_split_may_lack_the_column():
         ({"train": [0, 1], "test": [0, None]}, "test.csv, row 2: the label is None"),
         ({"train": [0.5, 1.5], "validation": ["x"]}, "dev.csv, row 1: found label 'x', allowed are numbers"),
         ({"train": ["a", "a"]}, "train.csv: every label is 'a'; training needs two classes"),
-        ({"train": [[0, 1], [1, 0]]}, "train.csv, row 1: found label [0, 1], allowed are strings and numbers"),
+        ({"train": [[[0]], [[1]]]}, "train.csv, row 1: found label [[0]], allowed are strings and numbers"),
+        ({"train": [[0, 1], [1]], "validation": [0, 1]}, "dev.csv, row 1: found label 0, others are lists"),
     ],
 )
 def test_label_that_cannot_be_used_is_named_with_file_and_row(labels, message):
