@@ -73,6 +73,7 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
         self._probed: set[tuple[bool | str, ...] | None] = set()
         self._window_rows: torch.Tensor | None = None
         self._micro_step = 0
+        self._unlabelled: bool | None = None
         self._term_log = TermLog()
         self._check_setup()
 
@@ -196,17 +197,22 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
         loss = sum(parts.values()) * self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the stock loop; its first batch tells whether the rows have labels."""
+        self._unlabelled = None
+        return super().evaluation_loop(*args, **kwargs)
+
     def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list | None = None
     ) -> tuple:
         """Predict as the base class does; class indices that are all -1, as in GLUE's test sets, are no labels."""
         labels = inputs.get("labels")
-        if labels is not None and not labels.is_floating_point() and bool((labels == -1).all()):
-            inputs = {name: value for name, value in inputs.items() if name != "labels"}
+        if labels is not None and not labels.is_floating_point():
+            missing = bool((labels == -1).all())
+            self._unlabelled = missing if self._unlabelled is None else self._unlabelled
+            if self._unlabelled and not missing:
+                raise ValueError("Rows of label -1 come before rows with classes: label all rows, or give all -1.")
+            inputs = {name: value for name, value in inputs.items() if name != "labels" or not self._unlabelled}
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         return loss, scale_outputs(logits, self._temperature), labels
 

@@ -140,6 +140,25 @@ def test_labels_of_an_evaluation_are_checked_too(tmp_path):
         run.evaluate([tiny.rows(4)[0], {**tiny.rows(4)[1], "labels": 7}])
 
 
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ([3], r"must be in \[0, 3\), got -1 in row 3"),
+        ([4, 5], r"must be in \[0, 3\), got -1 in row 0"),
+        ([0, 1, 2, 3], "Rows of label -1 come before rows with classes"),
+        ([0], r"must be in \[0, 3\), got -1 in row 0"),
+    ],
+)
+def test_a_few_missing_labels_are_no_test_set(tmp_path, missing, message):
+    """Batches of four: one row of a batch, a last batch, a first batch."""
+    data = [{**row, "labels": -1 if n in missing else row["labels"]} for n, row in enumerate(tiny.rows(6))]
+    run = tiny.trainer(tmp_path, data, mix_method="vanilla")
+    for look in (run.evaluate, run.predict):
+        with pytest.raises(ValueError, match=message):
+            look(data)
+    assert "test_loss" not in run.predict([{**row, "labels": -1} for row in data]).metrics
+
+
 def test_test_sets_without_labels_are_predicted(tmp_path):
     run = tiny.trainer(tmp_path, tiny.rows(4))
     output = run.predict([{**row, "labels": -1} for row in tiny.rows(6)])

@@ -97,6 +97,17 @@ def test_a_model_that_tells_rows_apart_by_their_place_is_refused():
         ready(model, batch(), "layer:1")
 
 
+@pytest.mark.parametrize("site", ["embeddings", "layer:1"])
+def test_a_model_whose_head_looks_at_the_inputs_again_is_refused(site):
+    """Rows that are their own partners come out right there; only rows replaced by their partners tell."""
+    model = tiny.bert().eval()
+    seen = []
+    model.register_forward_pre_hook(lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True)
+    model.dropout.register_forward_hook(lambda module, args, output: output + seen[-1][:, :1] / tiny.VOCABULARY)
+    with pytest.raises(ValueError, match="rows replaced by their partners do not have the logits they should"):
+        ready(model, batch(), site)
+
+
 @pytest.mark.parametrize("site", ["embeddings", "layer:0"])
 def test_a_model_with_a_way_around_its_blocks_is_refused(site):
     """The convolution of DeBERTa-v2-xlarge reads the embeddings beside the first layer."""

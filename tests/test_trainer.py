@@ -244,6 +244,20 @@ def test_non_finite_losses_are_counted_and_not_hidden(tmp_path):
     assert run.state.log_history[2]["loss_cls"] != run.state.log_history[2]["loss_cls"]
 
 
+def test_the_log_keeps_no_graph_alive(tmp_path):
+    """Between log lines only numbers are kept, not what they were computed from."""
+    held = []
+
+    class Watching(trainer_module.LogitMixTrainer):
+        def compute_loss(self, *args, **kwargs):
+            loss = super().compute_loss(*args, **kwargs)
+            held.append(self._term_log._sums.requires_grad)
+            return loss
+
+    tiny.trainer(tmp_path, tiny.rows(16), None, Watching, logging_steps=10).train()
+    assert held == [False] * 4
+
+
 def test_a_users_own_log_line_is_left_alone(tmp_path):
     run = tiny.trainer(tmp_path, tiny.rows(8))
     run.log({"loss": 1.0})

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watch what real trainers draw, without replacing any of it."""
+
+import logitmix_nlp.images.trainer as image_trainer_module
+import logitmix_nlp.mixers as mixers_module
+import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import draws
+
+PLACES = {
+    "plans": (draws, "sample_plan"),
+    "boxes": (mixers_module, "sample_boxes"),
+    "grids": (mixers_module, "sample_grid"),
+    "crops": (image_trainer_module, "sample_crop_flip"),
+    "weights": (trainer_module, "step_weights"),
+    "terms": (trainer_module, "lamix_parts"),
+}
+
+
+def watch(patch) -> dict[str, list[tuple[tuple, dict, object]]]:
+    """Positional arguments, keyword arguments and result of every call; `patch(module, name, function)`."""
+    calls = {name: [] for name in PLACES}
+
+    def spy(name, function):
+        def watched(*args, **kwargs):
+            result = function(*args, **kwargs)
+            calls[name].append((args, kwargs, result))
+            return result
+
+        return watched
+
+    for name, (module, attribute) in PLACES.items():
+        patch(module, attribute, spy(name, getattr(module, attribute)))
+    return calls
+
+
+def results(calls: list[tuple]) -> list:
+    """What was drawn, without what it was drawn from."""
+    return [result for _, _, result in calls]
