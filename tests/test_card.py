@@ -76,7 +76,7 @@ def test_figures_are_plain_floats_and_no_field_is_lost_in_the_hub_s_own_parser(f
 
 
 def test_code_of_the_card_runs_and_gives_the_probabilities(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder.parent)
+    monkeypatch.chdir(folder)
     names = {}
     pieces = card_runs.code_of((folder / "README.md").read_text())
     assert len(pieces) == 2
@@ -182,7 +182,7 @@ def test_a_stored_temperature_is_told_with_code_that_runs(trained, folder, monke
     metrics = metadata_load(folder / "README.md")["model-index"][0]["results"][0]["metrics"]
     assert {metric["args"]["temperature"] for metric in metrics} == {2.0}
     assert outdated_card(folder) is None
-    monkeypatch.chdir(folder.parent)
+    monkeypatch.chdir(folder)
     names = {}
     for piece in card_runs.code_of(text):
         exec(piece, names)

@@ -38,7 +38,7 @@ def test_a_classifier_of_images(tmp_path, monkeypatch, capsys):
     text = card.read_text()
     assert "a box of each image is replaced by that of its partner" in text
     assert "base model | none: trained from scratch" in text
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path / "vit")
     found = {}
     for piece in card_runs.code_of(text):
         exec(piece, found)

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from logitmix_nlp.card.command import command_of_process, is_local_path
 from logitmix_nlp.card.data import describe_dataset, name_datasets
-from logitmix_nlp.card.facts import CardFacts, CardOptions, DatasetFacts, EvaluationFacts
+from logitmix_nlp.card.facts import HERE, CardFacts, CardOptions, DatasetFacts, EvaluationFacts
 from logitmix_nlp.card.figures import MIN_ROWS, classification_figures, number_of_resamples, score_figures
 from logitmix_nlp.card.method import describe_method, method_tag
 from logitmix_nlp.card.recipe import progress, recipe, selected_by, versions
@@ -94,7 +94,7 @@ def card_facts(
     training = _training_data(trainer, options, dataset_tags, dataset, dataset_args)
     base, base_known = _base(finetuned_from, options.finetuned_from, plain.config._name_or_path, args.output_dir)
     hub_base = base if base and not is_local_path(base) else None
-    own_name = trainer.hub_model_id or _folder(args.output_dir)
+    own_name, repo_id = trainer.hub_model_id or _folder(args.output_dir), trainer.hub_model_id or HERE
     name = model_name or own_name.rsplit("/", 1)[-1]
     temperature = plain.config.to_dict().get(TEMPERATURE_KEY)
     sites = find_sites(model, args.mix_site) if args.loss_weights.needs_mixed else []
@@ -103,7 +103,7 @@ def card_facts(
     given = [tags] if isinstance(tags, str) else list(tags or ())
     return CardFacts(
         model_name=name,
-        repo_id=own_name,
+        repo_id=repo_id,
         task=_task(tasks, "image-classification" if image else "text-classification"),
         kind=kind,
         architecture=type(plain).__name__,
@@ -122,7 +122,7 @@ def card_facts(
         base_name=hub_base or (last_part(base.rstrip("/\\")) if base else None),
         base_known=base_known,
         adapter=adapter,
-        processor=own_name if trainer.processing_class is not None else hub_base,
+        processor=repo_id if trainer.processing_class is not None else hub_base,
         text_pair=options.text_pair,
         max_length=options.max_length,
         temperature=None if temperature is None else float(temperature),

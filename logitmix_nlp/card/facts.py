@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from logitmix_nlp.card.figures import Figure
 from logitmix_nlp.functional.calibration import ConfidenceBins
 
-__all__ = ["CardFacts", "CardOptions", "DatasetFacts", "EvaluationFacts", "MethodFacts"]
+__all__ = ["HERE", "CardFacts", "CardOptions", "DatasetFacts", "EvaluationFacts", "MethodFacts"]
+
+HERE = "."
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class CardFacts:
 
     Args:
         model_name (`str`): Name of the model, without its owner.
-        repo_id (`str`): What `from_pretrained` takes: the Hub's name, or that of the folder.
+        repo_id (`str`): What `from_pretrained` takes: the Hub's name, or [`HERE`], the folder of the card.
         task (`str`): `text-classification` or `image-classification`.
         kind (`str`): `single_label_classification`, `multi_label_classification` or `regression`.
         architecture (`str`): Class of the model.

@@ -3,11 +3,12 @@
 
 import json
 
-from logitmix_nlp.card.facts import CardFacts
+from logitmix_nlp.card.facts import HERE, CardFacts
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION
 
 __all__ = ["snippets"]
 
+_WHERE = '# Run this in the folder of this card, or put the path of that folder in the place of ".".\n'
 _IMAGE = 'image = Image.new("RGB", (224, 224))  # yours: Image.open("picture.png").convert("RGB")'
 
 
@@ -21,9 +22,10 @@ def snippets(facts: CardFacts) -> dict[str, str]:
         `dict[str, str]`: Python code by name: `pipeline`, `model` and `temperature`, which goes on from `model`.
     """
     image = facts.task == "image-classification"
+    where = _WHERE if facts.repo_id == HERE else ""
     return {
-        "pipeline": _image_pipeline(facts) if image else _text_pipeline(facts),
-        "model": _image_model(facts) if image else _text_model(facts),
+        "pipeline": where + (_image_pipeline(facts) if image else _text_pipeline(facts)),
+        "model": where + (_image_model(facts) if image else _text_model(facts)),
         "temperature": "probabilities = (logits / model.config.calibration_temperature).softmax(-1)\n"
         "print(dict(zip(model.config.id2label.values(), probabilities[0].tolist())))",
     }
