@@ -4,6 +4,8 @@
 from importlib import import_module
 from typing import Any
 
+from logitmix_nlp.torchvision_build import warn_of_torchvision
+
 __version__ = "0.1.0.dev0"
 
 __all__ = ["CalibrationCallback", "CalibrationMetric", "LogitMixTrainer", "LogitMixTrainingArguments"]
@@ -21,3 +23,6 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+warn_of_torchvision()
