@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from glue_runs.run import main as run_glue
-from logitmix_nlp.commands import evaluate
+from logitmix_nlp.commands import evaluate, predict
 from logitmix_nlp.tokenizers import check_vocabulary, set_padding
 
 FLAGS = ["--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false", "--max_seq_length=16"]
@@ -109,6 +109,9 @@ def test_gpt2_trains_evaluates_and_predicts(tmp_path, gpt2, rows, method):
         assert (model(**batch).logits - alone).abs().max() < 1e-5
     assert json.loads((out / "all_results.json").read_text())["eval_samples"] == 5
     assert evaluate.main([str(out), "--data", str(rows), "--no_pictures", f"--output_dir={tmp_path / 'e'}"]) == 0
+    assert predict.main([str(out), "--data", str(rows), "--output_file", str(tmp_path / "p.jsonl")]) == 0
+    found = [json.loads(line)["probability_bad"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert found == pytest.approx(alone.softmax(-1)[:, model.config.label2id["bad"]].tolist(), abs=1e-5)
     accuracy = json.loads((tmp_path / "e" / "report.json").read_text())["figures"]["as trained"]["accuracy"]["value"]
     assert accuracy == json.loads((out / "all_results.json").read_text())["eval_accuracy"]
 

@@ -25,7 +25,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LFS_POINTER = b"version https://git-lfs"
 
 
-def read_data_file(path: str | Path, label_column: str = "label") -> Dataset:
+def read_data_file(path: str | Path, label_column: str | None = "label") -> Dataset:
     """Rows of one data file, in file order.
 
     Args:
@@ -34,7 +34,7 @@ def read_data_file(path: str | Path, label_column: str = "label") -> Dataset:
             the labels. A `.csv` whose header has semicolons and no comma is separated by them. A `.json` or `.jsonl`
             holds a list of objects, an object per row on one line or on several, or one object with such a list.
         label_column (`str`): Column that is turned into integers or floats if all its cells are such; an empty cell
-            becomes `None`.
+            becomes `None`. `None` leaves all cells strings.
 
     Returns:
         `Dataset`: The rows.
@@ -78,7 +78,7 @@ def read_saved(folder: str | Path) -> DatasetDict:
     return data if isinstance(data, DatasetDict) else DatasetDict(train=data)
 
 
-def _read_csv(path: Path, label_column: str) -> Dataset:
+def _read_csv(path: Path, label_column: str | None) -> Dataset:
     lines = read_lines(path)
     separator = _separator(lines[0])
     reader = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=separator, strict=True)
@@ -97,13 +97,13 @@ def _separator(header: str) -> str:
     return ";" if parts[","] == 1 < parts[";"] else ","
 
 
-def _read_tsv(path: Path, label_column: str) -> Dataset:
+def _read_tsv(path: Path, label_column: str | None) -> Dataset:
     rows = [(number, line.split("\t")) for number, line in enumerate(read_lines(path), start=1)]
     return _from_cells(path, rows, label_column)
 
 
 def _from_cells(
-    path: Path, rows: list[tuple[int, list[str]]], label_column: str, decimal_comma: bool = False
+    path: Path, rows: list[tuple[int, list[str]]], label_column: str | None, decimal_comma: bool = False
 ) -> Dataset:
     """A dataset from numbered rows of cells, the first of which is the header; blank lines at the end are none."""
     header = rows[0][1]
@@ -151,7 +151,7 @@ def _too_large(path: Path, name: str) -> ValueError:
     return ValueError(f"{path}: column {name!r} holds a whole number beyond 64 bits; write it with letters, as text.")
 
 
-def _read_json(path: Path, label_column: str) -> Dataset:
+def _read_json(path: Path, label_column: str | None) -> Dataset:
     """A list of objects, or objects one after another; types are those of the file."""
     rows = _json_rows(path, read_lines(path))
     names = list(rows[0][1]) if isinstance(rows[0][1], dict) else []
@@ -231,7 +231,7 @@ def _column(path: Path, name: str, values: list) -> pa.Array:
         raise ValueError(f"{path}: column {name!r} mixes {', '.join(kinds)}; give it one type.") from error
 
 
-def _read_parquet(path: Path, label_column: str) -> Dataset:
+def _read_parquet(path: Path, label_column: str | None) -> Dataset:
     """The table as it is; class names that `datasets` stored in it are kept."""
     try:
         table = pq.read_table(path)

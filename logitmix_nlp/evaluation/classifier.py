@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from logitmix_nlp.data_sources.lines import shown
+from logitmix_nlp.functional.checks import MULTI_LABEL, SINGLE_LABEL
 from logitmix_nlp.model_modes import evaluation_mode, inputs_of
 from logitmix_nlp.outputs import logits_of
 from logitmix_nlp.tokenizers import load_tokenizer
@@ -32,7 +33,7 @@ class Classifier(NamedTuple):
 
     Args:
         name (`str`): Folder or Hub id that it came from.
-        model (`PreTrainedModel`): Single-label classifier, in evaluation mode.
+        model (`PreTrainedModel`): Classifier, in evaluation mode.
         processor (tokenizer or image processor): Makes inputs of rows.
         is_text (`bool`): Whether rows are texts; else they are images.
         max_length (`int`, *optional*): Longest text in tokens; longer ones are cut.
@@ -49,6 +50,11 @@ class Classifier(NamedTuple):
         """Class names by id."""
         names = self.model.config.id2label
         return [str(names[place]) for place in range(self.model.config.num_labels)]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several classes, or none."""
+        return self.model.config.problem_type == MULTI_LABEL
 
     @property
     def label2id(self) -> dict[str, int]:
@@ -140,8 +146,9 @@ def load_classifier(
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
     max_length: int | None = None,
+    multi_label: bool = False,
 ) -> Classifier:
-    """Load a fine-tuned single-label classifier of texts or images.
+    """Load a fine-tuned classifier of texts or images, by default one of one label per row.
 
     Args:
         name (`str`): Folder, or Hub id.
@@ -149,19 +156,20 @@ def load_classifier(
         device (`str`, *optional*): Where it runs; a GPU if there is one.
         trust_remote_code (`bool`): Whether code of the repository may run.
         max_length (`int`, *optional*): Longest text in tokens; what the tokenizer and the model take if not given.
+        multi_label (`bool`): Whether a classifier of several labels per row will do, too.
 
     Returns:
         `Classifier`: Ready to predict.
 
     Raises:
         OSError: If model, tokenizer or processor cannot be read.
-        ValueError: If it has no classification head or tokenizer, is a regression or multi-label model, its `label2id`
-            contradicts its `id2label`, or the device cannot be used.
+        ValueError: If it has no classification head or tokenizer, is a regression or, unless asked for, a multi-label
+            model, its `label2id` contradicts its `id2label`, or the device cannot be used.
     """
     hub = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(name, **hub)
     is_text = _is_text(name, config)
-    _check_single_label(name, config)
+    _check_kind(name, config, multi_label)
     _check_names(name, config)
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
@@ -190,13 +198,13 @@ def _is_text(name: str, config: Any) -> bool:
     )
 
 
-def _check_single_label(name: str, config: Any) -> None:
+def _check_kind(name: str, config: Any, multi_label: bool) -> None:
     if config.num_labels < 2:
         raise ValueError(f"{name} has {config.num_labels} output: a regression has no confidence to be calibrated.")
-    if config.problem_type not in (None, "single_label_classification"):
+    if config.problem_type not in (None, SINGLE_LABEL, *[MULTI_LABEL] * multi_label):
         raise ValueError(
             f"{name} is trained for {config.problem_type}; calibration here is that of one label per row, "
-            "single_label_classification."
+            f"{SINGLE_LABEL}."
         )
 
 

@@ -13,7 +13,7 @@ from logitmix_nlp.data_sources.columns import TEXT_FLAG, Columns, stored_columns
 from logitmix_nlp.evaluation.classifier import Classifier, load_classifier
 from logitmix_nlp.evaluation.labelled_rows import Rows, load_rows
 
-__all__ = ["add_data_flags", "end_in_one_line", "model_of", "quiet", "rows_of"]
+__all__ = ["add_data_flags", "columns_of", "end_in_one_line", "model_of", "quiet", "rows_of"]
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="Of every draw. Default: 0.")
 
 
-def model_of(options: argparse.Namespace) -> Classifier:
-    """The classifier that the flags name."""
+def model_of(options: argparse.Namespace, *, multi_label: bool = False) -> Classifier:
+    """The classifier that the flags name; `multi_label` takes those of several labels per row, too."""
     if options.batch_size < 1:
         raise ValueError(f"--batch_size must be at least 1, got {options.batch_size}.")
     if not 0 <= options.seed < 2**63:
@@ -51,6 +51,7 @@ def model_of(options: argparse.Namespace) -> Classifier:
         device=options.device,
         trust_remote_code=options.trust_remote_code,
         max_length=options.max_seq_length,
+        multi_label=multi_label,
     )
 
 
@@ -80,19 +81,23 @@ def rows_of(
     Returns:
         `Rows`: See [`load_rows`].
     """
-    shared = Columns(tuple(options.text_column_names), options.image_column_name, options.label_column_name)
     return load_rows(
         source,
         classifier.label2id if labelled else None,
         is_text=classifier.is_text,
         split=split,
         config_name=options.dataset_config_name if source == options.data else None,
-        columns=shared if columns is None else columns,
+        columns=columns_of(options) if columns is None else columns,
         trained=stored_columns(classifier.model.config),
         optional_columns=not labelled and columns is None,
         max_rows=None if all_rows else options.max_eval_samples,
         flag=flag,
     ).by_length()
+
+
+def columns_of(options: argparse.Namespace) -> Columns:
+    """The columns that the flags name."""
+    return Columns(tuple(options.text_column_names), options.image_column_name, options.label_column_name)
 
 
 def quiet() -> None:

@@ -22,7 +22,7 @@ from logitmix_nlp.data_sources.downloads import download
 from logitmix_nlp.data_sources.files import SAVED_NAME, is_data_file, read_data_file, read_saved
 from logitmix_nlp.evaluation.class_ids import class_ids
 
-__all__ = ["Rows", "load_rows", "read_split"]
+__all__ = ["BLANK_IS_MISSING", "Rows", "first_rows", "load_rows", "read_split", "rows_from"]
 
 LABEL_COLUMNS = ("label", "labels")
 BLANK_IS_MISSING = (".csv", ".tsv")  # where a missing text cannot be told from an empty one
@@ -64,10 +64,13 @@ class Rows:
 
     def by_length(self) -> "Rows":
         """The rows with the shortest texts first, so that batches hold little padding; images as they are."""
+        return self if isinstance(self.inputs, _Images) else self.pick(self.length_order())
+
+    def length_order(self) -> np.ndarray:
+        """Places of the rows with the shortest texts first, `(N,)`; images as they are."""
         if isinstance(self.inputs, _Images):
-            return self
-        lengths = np.array([sum(map(len, texts)) for texts in self.inputs])
-        return self.pick(np.argsort(lengths, kind="stable"))
+            return np.arange(len(self))
+        return np.argsort([sum(map(len, texts)) for texts in self.inputs], kind="stable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,23 +137,51 @@ def load_rows(
         ValueError: If a column or split cannot be told, a row is malformed, or labels are not those of the model.
     """
     data, origin = read_split(source, split, config_name, columns.label or trained.label or LABEL_COLUMNS[0])
-    if max_rows is not None:
-        if max_rows < 1:
-            raise ValueError(f"max_rows must be at least 1, got {max_rows}.")
-        data = data.select(range(min(max_rows, len(data))))
-    if len(data) == 0:
-        raise ValueError(f"{origin} holds no rows.")
+    data = first_rows(data, origin, max_rows)
     if optional_columns:
         named = {*columns.text, columns.image} <= {*data.column_names, None}
         columns = (columns if named else Columns())._replace(label=columns.label)
         columns = columns if columns.label in data.column_names else columns._replace(label=None)
+    cells = Path(source).suffix.lower() in BLANK_IS_MISSING
+    return rows_from(data, origin, label2id, is_text=is_text, columns=columns, trained=trained, cells=cells, flag=flag)
+
+
+def rows_from(
+    data: Dataset,
+    origin: str,
+    label2id: Mapping[str, int] | None,
+    *,
+    is_text: bool,
+    columns: Columns = NONE_NAMED,
+    trained: Columns = NONE_NAMED,
+    cells: bool = False,
+    flag: str = TEXT_FLAG,
+) -> Rows:
+    """Rows of a split that was read; see [`load_rows`].
+
+    Args:
+        data (`Dataset`): The split.
+        origin (`str`): What to call it.
+        label2id (`Mapping[str, int]`, *optional*): Class names and ids of the model; `None` reads no labels.
+        is_text (`bool`): Whether rows are texts; else images.
+        columns (`Columns`): Names of the columns, as far as they are not to be found.
+        trained (`Columns`): The columns that the model was trained on.
+        cells (`bool`): Whether a text may not be blank, as in files where that cannot be told from a missing one.
+        flag (`str`): Flag that names text columns, for errors.
+
+    Returns:
+        `Rows`: One for each row of the data, in its order.
+
+    Raises:
+        ValueError: See [`load_rows`].
+    """
     columns = with_trained(columns, trained, data.column_names, origin)
     label = _label_column(data, columns.label, origin, needed=label2id is not None)
     if is_text:
         texts = tuple(columns.text or guess_text_columns(data, label or "", origin, flag))
         check_texts(data, texts, origin)
         inputs = list(zip(*(data[name][:] for name in texts), strict=True))
-        if Path(source).suffix.lower() in BLANK_IS_MISSING:
+        if cells:
             _check_blank(inputs, texts, origin)
         used = Columns(texts, None, label)
     else:
@@ -160,8 +191,19 @@ def load_rows(
     return Rows(origin, inputs, labels, used)
 
 
+def first_rows(data: Dataset, origin: str, max_rows: int | None) -> Dataset:
+    """The first rows of a split, all for `None`; a `ValueError` if there are none."""
+    if max_rows is not None:
+        if max_rows < 1:
+            raise ValueError(f"max_rows must be at least 1, got {max_rows}.")
+        data = data.select(range(min(max_rows, len(data))))
+    if len(data) == 0:
+        raise ValueError(f"{origin} holds no rows.")
+    return data
+
+
 def read_split(
-    source: str, split: str | None = None, config_name: str | None = None, label_column: str = "label"
+    source: str, split: str | None = None, config_name: str | None = None, label_column: str | None = "label"
 ) -> tuple[Dataset, str]:
     """One split of a source, and its name for messages; see [`load_rows`].
 

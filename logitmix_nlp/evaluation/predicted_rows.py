@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from scipy.special import expit, log_softmax, softmax, xlogy
 
 from logitmix_nlp.whole_files import write_whole
 
-__all__ = ["PREDICTION_TYPES", "check_target", "keep_columns", "prediction_columns", "write_rows"]
+__all__ = ["PREDICTION_TYPES", "check_columns", "check_target", "keep_columns", "prediction_columns", "write_rows"]
 
 
 def prediction_columns(
@@ -119,6 +119,13 @@ def check_target(path: str | Path, source: str | None = None) -> Path:
     return path
 
 
+def check_columns(data: Dataset, columns: Iterable[str], remedy: str = "rename them") -> None:
+    """Raise a `ValueError` that says what to do if the data has a column of one of these names."""
+    taken = [name for name in columns if name in data.column_names]
+    if taken:
+        raise ValueError(f"the data has the columns {', '.join(taken)} already; {remedy}.")
+
+
 def write_rows(path: str | Path, data: Dataset, columns: Mapping[str, Any]) -> None:
     """Write rows with further columns; the file appears whole or not at all.
 
@@ -130,9 +137,7 @@ def write_rows(path: str | Path, data: Dataset, columns: Mapping[str, Any]) -> N
     Raises:
         ValueError: If a name is taken.
     """
-    taken = [name for name in columns if name in data.column_names]
-    if taken:
-        raise ValueError(f"the data has the columns {', '.join(taken)} already; rename them.")
+    check_columns(data, columns)
     found = Dataset.from_dict({name: list(values) for name, values in columns.items()})
     joined = concatenate_datasets([data, found], axis=1) if data.column_names else found
     write_whole(path, _CONTENTS[Path(path).suffix.lower()](joined))

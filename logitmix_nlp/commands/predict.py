@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m logitmix_nlp predict`: class and probabilities of every row, beside the columns it came with."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from logitmix_nlp.data_sources.columns import stored_columns
+from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.flags import add_data_flags, columns_of, end_in_one_line, model_of, quiet
+from logitmix_nlp.evaluation.labelled_rows import BLANK_IS_MISSING, Rows, first_rows, read_split, rows_from
+from logitmix_nlp.evaluation.predicted_rows import (
+    PREDICTION_TYPES,
+    check_columns,
+    check_target,
+    keep_columns,
+    prediction_columns,
+    write_rows,
+)
+from logitmix_nlp.stored_temperature import stored_temperature
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict; return 2, after one line on stderr, if something is wrong with what was given."""
+    return end_in_one_line(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m logitmix_nlp predict",
+        description="Class, entropy and the probability of every class for each row of a file, in its order and "
+        "beside its own columns. Probabilities are calibrated if the model holds a temperature (calibrate).",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="Folder or Hub id of any Transformers text or image classifier.")
+    add("--data", required=True, help="Rows, with or without labels: a file, a folder, or a Hub dataset.")
+    add("--output_file", required=True, metavar="FILE", help=f"What to write, one of: {', '.join(PREDICTION_TYPES)}.")
+    add("--column_prefix", default="", metavar="TEXT", help="Put before the names of the new columns.")
+    add_data_flags(parser)
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _parser().parse_args(argv)
+    quiet()
+    target = check_target(options.output_file, options.data)
+    classifier = model_of(options, multi_label=True)
+    data, origin = read_split(options.data, options.split, options.dataset_config_name, label_column=None)
+    data = first_rows(data, origin, options.max_eval_samples)
+    kept = keep_columns(data)
+    temperature = stored_temperature(classifier.model.config)
+    form = {"multi_label": classifier.multi_label, "prefix": options.column_prefix}
+    no_rows = np.zeros((0, len(classifier.class_names)))
+    check_columns(kept, prediction_columns(no_rows, classifier.class_names, **form), "give --column_prefix")
+    rows = rows_from(
+        data,
+        origin,
+        None,
+        is_text=classifier.is_text,
+        columns=columns_of(options),
+        trained=stored_columns(classifier.model.config),
+        cells=Path(options.data).suffix.lower() in BLANK_IS_MISSING,
+    )
+    logits = _logits(classifier, rows, options.batch_size) / temperature
+    write_rows(target, kept, prediction_columns(logits, classifier.class_names, **form))
+    calibrated = "" if temperature == 1 else f", with the stored temperature {temperature:.4g}"
+    print(f"Written: {target}, {counted(len(rows), 'row')}{calibrated}.")
+    return 0
+
+
+def _logits(classifier: Classifier, rows: Rows, batch_size: int) -> np.ndarray:
+    """Logits in the order of the rows, which the model sees by length."""
+    order = rows.length_order()
+    found = classifier.logits(classifier.batches(rows.pick(order).inputs, batch_size)).numpy()
+    logits = np.empty_like(found)
+    logits[order] = found
+    return logits
