@@ -10,7 +10,10 @@ from scipy import sparse
 from logitmix_nlp.functional import row_confidences
 from logitmix_nlp.reports.tables import Estimate
 
-__all__ = ["SCORERS", "bootstrap_scores", "difference_interval", "estimate", "paired_difference"]
+__all__ = [
+    "SCORERS", "bootstrap_scores", "difference_interval", "estimate", "holm", "paired_difference",
+    "resampled_differences", "two_sided_p",
+]  # fmt: skip
 
 CHUNK_ENTRIES = 2_000_000  # rows times resamples held at once, 16 MB
 # From counts `(N, B)`, how often each of N rows was drawn in each of B resamples, to one score per resample `(B,)`.
@@ -38,19 +41,22 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     return estimate([first[seed] - second[seed] for seed in shared]) if shared else None
 
 
-def bootstrap_scores(scorers: Sequence[Scorer], n_rows: int, n_resamples: int, seed: int = 0) -> np.ndarray:
+def bootstrap_scores(
+    scorers: Sequence[Scorer], n_rows: int | Sequence[int], n_resamples: int, seed: int = 0
+) -> np.ndarray:
     """Score the same resamples of the rows with every scorer.
 
     Args:
         scorers (`Sequence` of callables): Made by `SCORERS`, one per run; all over the same rows in the same order.
-        n_rows (`int`): Number of rows.
+        n_rows (`int` or `Sequence[int]`): Number of rows; or of each of several sets, which follow each other in the
+            counts and are drawn from one by one, so that each keeps its size.
         n_resamples (`int`): Number of resamples, each of `n_rows` rows drawn with replacement.
         seed (`int`): Of the draws; the same seed and `n_rows` give the same resamples.
 
     Returns:
         `np.ndarray` of shape `(n_resamples, len(scorers))`: The scores.
     """
-    chunks = _row_counts(n_rows, n_resamples, seed)
+    chunks = _row_counts([n_rows] if isinstance(n_rows, int) else n_rows, n_resamples, seed)
     return np.concatenate([np.stack([scorer(counts) for scorer in scorers], axis=1) for counts in chunks])
 
 
@@ -70,21 +76,68 @@ def difference_interval(
     Returns:
         `tuple[float, float]`: Lower and upper end of `first - second`.
     """
-    differences = first - second
-    draws = np.random.default_rng([seed, 1]).integers(differences.shape[1], size=differences.shape)
-    means = np.take_along_axis(differences, draws, axis=1).mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(resampled_differences(first, second, seed), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _row_counts(n_rows: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Counts `(n_rows, B)` in pieces that fit into memory; each column sums to `n_rows`."""
+def resampled_differences(first: np.ndarray, second: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Mean difference `first - second` on every resample, with the seeds drawn anew in each.
+
+    Args:
+        first (`np.ndarray` of shape `(B, S)`): See [`difference_interval`].
+        second (`np.ndarray` of shape `(B, S)`): See [`difference_interval`].
+        seed (`int`): Of the draws of seeds.
+
+    Returns:
+        `np.ndarray` of shape `(B,)`: The mean differences.
+    """
+    differences = first - second
+    draws = np.random.default_rng([seed, 1]).integers(differences.shape[1], size=differences.shape)
+    return np.take_along_axis(differences, draws, axis=1).mean(axis=1)
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """Two-sided bootstrap p-value of no difference: twice the smaller tail, each counted with one resample more.
+
+    Args:
+        differences (`np.ndarray` of shape `(B,)`): Resampled differences; 0 counts to both tails.
+
+    Returns:
+        `float`: In `[2 / (B + 1), 1]` (Davison & Hinkley, Bootstrap Methods, 1997, Eq. 4.11).
+    """
+    tails = [(np.sum(differences <= 0) + 1), (np.sum(differences >= 0) + 1)]
+    return float(min(1.0, 2 * min(tails) / (len(differences) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of a family of comparisons, corrected by Holm's step-down method (Holm, 1979), in their order.
+
+    Args:
+        p_values (`Sequence[float]`): In `[0, 1]`.
+
+    Returns:
+        `list[float]`: In `[0, 1]`; to reject those below a level keeps the chance of any false one below it.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def _row_counts(n_rows: Sequence[int], n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Counts `(sum of n_rows, B)` in pieces that fit into memory; of each set, each column sums to its size."""
     rng, left = np.random.default_rng([seed, 0]), n_resamples
     while left:
-        size = min(left, max(1, CHUNK_ENTRIES // n_rows))
-        cells = rng.integers(n_rows, size=(size, n_rows)) * size + np.arange(size)[:, None]
-        yield np.bincount(cells.reshape(-1), minlength=n_rows * size).reshape(n_rows, size).astype(np.float64)
+        size = min(left, max(1, CHUNK_ENTRIES // sum(n_rows)))
+        yield np.concatenate([_counts(rng, rows, size) for rows in n_rows])
         left -= size
+
+
+def _counts(rng: np.random.Generator, n_rows: int, size: int) -> np.ndarray:
+    """How often each row is drawn in each of `size` resamples, `(n_rows, size)`."""
+    cells = rng.integers(n_rows, size=(size, n_rows)) * size + np.arange(size)[:, None]
+    return np.bincount(cells.reshape(-1), minlength=n_rows * size).reshape(n_rows, size).astype(np.float64)
 
 
 def _accuracy(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:

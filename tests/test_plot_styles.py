@@ -40,6 +40,9 @@ DRAW = {
     "curves": lambda *a, **k: plots.learning_curves(
         [plots.CurvePanel("RTE", "step", "loss", {"mixup": plots.Curve(np.arange(3), np.arange(3))})], *a, **k
     ),
+    "forest": lambda *a, **k: plots.forest_plot(
+        ["here", "there"], [plots.ForestPanel("NLL", "difference", [(0.1, -0.1, 0.3), None], [True, False])], *a, **k
+    ),
 }
 LABELS = {
     "maps": {
@@ -56,6 +59,7 @@ LABELS = {
     "targets": {"largest soft targets", "average value", "0.50", "0.25", "mixed", "targets", "epoch", "share of rows"},
     "reliability": {"confidence", "accuracy", "share of rows", "gap", "perfect"},
     "curves": {"RTE", "step", "loss", "mixup"},
+    "forest": {"here", "there", "NLL", "difference"},
 }
 
 
@@ -122,6 +126,17 @@ def test_settings_of_the_caller_neither_matter_nor_change():
     assert matplotlib.get_backend() == backend
 
 
+def test_only_what_was_found_is_filled(drawn):
+    panel = plots.ForestPanel("NLL", "", [(1, 0, 2), (2, 1, 3)], [True, False])
+    plots.forest_plot(["one", "two"], [panel], io.BytesIO(), file_format="png")
+    points = [line for line in drawn[0].axes[0].lines if line.get_marker() == "o"]
+    theme = STYLES["light"]
+    assert [(*line.get_xdata(), *line.get_ydata(), line.get_markerfacecolor()) for line in points] == [
+        (1, 0, theme.accuracy),
+        (2, 1, theme.paper),
+    ]
+
+
 def test_a_map_without_a_boundary_has_no_contours(drawn):
     one = plots.DecisionMap(np.full((4, 4), 0.9), 1.0, *POINTS)
     plots.decision_maps({"sure": one}, io.BytesIO(), file_format="png")
@@ -148,6 +163,7 @@ def test_bad_arguments():
         lambda: plots.density_maps({"m": []}, io.BytesIO()),
         lambda: plots.soft_target_panels({}, {}, io.BytesIO()),
         lambda: plots.entropy_panels(*[np.ones(2)] * 4, {}, {}, io.BytesIO()),
+        lambda: plots.forest_plot(["one"], [plots.ForestPanel("NLL", "", [], [])], io.BytesIO()),
     ):
         with pytest.raises(ValueError, match="at least one"):
             draw()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file of a study, read and checked, and the runs that it asks for, in their order."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from glue_runs.command_line import suggestion
 from glue_runs.recipe import folder_name, method_flags
 from logitmix_nlp.whole_files import write_json
 
-__all__ = ["CHOICE", "RESULT_NAME", "Study", "StudyRun", "chosen_rate", "plan_block", "read_study", "write_plan"]
+__all__ = [
+    "CHOICE", "PLAN_NAME", "RESULT_NAME", "Rows", "Study", "StudyRun", "chosen_rates", "plan_block", "plan_digest",
+    "read_study", "write_plan",
+]  # fmt: skip
 
 PLAN_NAME, RESULT_NAME = "plan.json", "result.json"
 CHOICE = "choose"
@@ -21,6 +25,7 @@ KEYS = ("title", "model", "max_seq_length", "flags", "evaluation", "regimes", "m
 BLOCK_KEYS = ("tasks", "regimes", "methods", "seeds")
 CHOICE_KEYS = ("task", "regime", "method", "seed", "learning_rates")
 METHOD_KEYS = ("spec", "epochs")
+Rows = Mapping[str, Mapping[str, Any]]  # one row of figures by the digest of its plan, see `glue_runs.study.rows`
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,6 @@ class Study:
         """What to run, in order."""
         return self.values["blocks"]
 
-    def choice(self, task: str) -> dict[str, Any]:
-        """The choice of a task's learning rate; a `ValueError` if no block makes one."""
-        for block in self.blocks:
-            if CHOICE in block and block[CHOICE]["task"] == task:
-                return block[CHOICE]
-        raise ValueError(f"{self.path}: no block chooses the learning rate of {task}; add one before its first runs.")
-
 
 @dataclass(frozen=True)
 class StudyRun:
@@ -67,14 +65,24 @@ class StudyRun:
         return "{task}, {regime}, {method}, {learning_rate:g}, seed {seed}".format(**self.plan)
 
     @property
+    def digest(self) -> str:
+        """Short name of the plan: runs of equal digests do the same."""
+        return plan_digest(self.plan)
+
+    @property
     def finished(self) -> bool:
         """Whether the folder holds the result of this very plan."""
         return (found := self.result()) is not None and found["plan"] == self.plan
 
     def result(self) -> dict[str, Any] | None:
-        """What the run found, see [`glue_runs.study.run`]; `None` if it is not finished."""
+        """What the folder holds, see [`glue_runs.study.run.execute`]; `None` if no run is finished there."""
         path = self.folder / RESULT_NAME
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for a plan."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_study(path: str | Path) -> Study:
@@ -93,27 +101,33 @@ def read_study(path: str | Path) -> Study:
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected the keys {', '.join(KEYS)}.")
     _check_keys(path, values, KEYS)
+    chosen = set()
     for block in values["blocks"]:
         if CHOICE in block:
             _check_keys(f"{path}: {CHOICE}", block[CHOICE], CHOICE_KEYS)
             choice = block[CHOICE]
             _check_block(path, values, [choice["task"]], [choice["regime"]], [choice["method"]])
+            chosen.add(choice["task"])
         else:
             _check_keys(f"{path}: block", block, BLOCK_KEYS)
             _check_block(path, values, block["tasks"], block["regimes"], block["methods"])
+            early = [task for task in block["tasks"] if task not in chosen]
+            if early:
+                raise ValueError(f"{path}: a block runs {early[0]} before one that chooses its learning rate.")
     for name, method in values["methods"].items():
         _check_keys(f"{path}: method {name}", method, METHOD_KEYS)
         method_flags(method["spec"], values["flags"])
     return Study(path, values)
 
 
-def plan_block(study: Study, block: Mapping[str, Any], output_dir: str | Path) -> list[StudyRun]:
+def plan_block(study: Study, block: Mapping[str, Any], output_dir: str | Path, rows: Rows) -> list[StudyRun]:
     """The runs of one block, seed by seed, so that a study that is cut short holds complete seeds.
 
     Args:
         study (`Study`): The study.
         block (`Mapping`): One of its blocks.
-        output_dir (`str` or `Path`): Folder of the study; the results of the choices that the block needs lie in it.
+        output_dir (`str` or `Path`): Folder of the runs.
+        rows (`Mapping`): Rows of the finished runs, for the choices that the block needs.
 
     Returns:
         `list[StudyRun]`: The runs.
@@ -123,7 +137,10 @@ def plan_block(study: Study, block: Mapping[str, Any], output_dir: str | Path) -
     """
     if CHOICE in block:
         return _choice_runs(study, block[CHOICE], output_dir)
-    rates = {task: chosen_rate(study, task, output_dir) for task in block["tasks"]}
+    rates = chosen_rates(study, rows)
+    waiting = [task for task in block["tasks"] if task not in rates]
+    if waiting:
+        raise ValueError(f"{study.path}: the learning rate of {waiting[0]} is not chosen: its choice is not finished.")
     return [
         _run(study, output_dir, task, regime, method, rates[task], seed)
         for seed in block["seeds"]
@@ -133,18 +150,25 @@ def plan_block(study: Study, block: Mapping[str, Any], output_dir: str | Path) -
     ]
 
 
-def chosen_rate(study: Study, task: str, output_dir: str | Path) -> float:
-    """The learning rate of the best validation score; of equal ones that of the lower validation NLL.
+def chosen_rates(study: Study, rows: Rows) -> dict[str, float]:
+    """The learning rate of each task whose choice is made: best validation score; of equal ones, lower validation NLL.
 
-    Raises:
-        ValueError: If a run of the choice is not finished.
+    Args:
+        study (`Study`): The study.
+        rows (`Mapping`): Rows of the finished runs.
+
+    Returns:
+        `dict[str, float]`: By task; a task whose choice is not finished is left out.
     """
-    runs = _choice_runs(study, study.choice(task), output_dir)
-    waiting = [run.name for run in runs if not run.finished]
-    if waiting:
-        raise ValueError(f"the learning rate of {task} is not chosen yet: {waiting[0]} is not finished.")
-    found = [(run.result()["validation"], run.plan["learning_rate"]) for run in runs]
-    return max(found, key=lambda pair: (pair[0]["score"], -pair[0]["nll"]))[1]
+    rates = {}
+    for choice in (block[CHOICE] for block in study.blocks if CHOICE in block):
+        wanted = {name: choice[name] for name in ("task", "regime", "method", "seed")}
+        made = [row for row in rows.values() if wanted.items() <= row.items()]
+        made = [row for row in made if row["learning_rate"] in choice["learning_rates"]]
+        if {row["learning_rate"] for row in made} == set(choice["learning_rates"]):
+            best = max(made, key=lambda row: (row["validation_score"], -row["validation_nll"]))
+            rates[choice["task"]] = best["learning_rate"]
+    return rates
 
 
 def write_plan(run: StudyRun, data_dir: str | Path) -> None:

@@ -4,6 +4,7 @@
 from logitmix_nlp.plots.curves import Curve, CurvePanel, learning_curves
 from logitmix_nlp.plots.density import DensityMap, density_maps
 from logitmix_nlp.plots.entropy import entropy_panels
+from logitmix_nlp.plots.forest import ForestPanel, forest_plot
 from logitmix_nlp.plots.grid import image_grid
 from logitmix_nlp.plots.maps import DecisionMap, decision_maps
 from logitmix_nlp.plots.reliability import reliability_diagrams
@@ -16,9 +17,11 @@ __all__ = [
     "CurvePanel",
     "DecisionMap",
     "DensityMap",
+    "ForestPanel",
     "decision_maps",
     "density_maps",
     "entropy_panels",
+    "forest_plot",
     "image_grid",
     "learning_curves",
     "reliability_diagrams",

@@ -8,7 +8,16 @@ from scipy import stats
 
 import glue_runs.statistics
 from glue_runs.metrics import SCORES
-from glue_runs.statistics import SCORERS, bootstrap_scores, difference_interval, estimate, paired_difference
+from glue_runs.statistics import (
+    SCORERS,
+    bootstrap_scores,
+    difference_interval,
+    estimate,
+    holm,
+    paired_difference,
+    resampled_differences,
+    two_sided_p,
+)
 from logitmix_nlp.functional import expected_calibration_error, overconfidence_error
 from logitmix_nlp.reports.tables import Estimate
 
@@ -134,3 +143,34 @@ def test_intervals_hold_the_true_difference_about_as_often_as_they_say():
         low, high = difference_interval(scores[:, :1], scores[:, 1:], seed=trial)
         hits += low <= 0.1 <= high
     assert 0.91 <= hits / 300 <= 0.99
+
+
+def test_each_set_of_rows_keeps_its_size():
+    counts = []
+    scores = bootstrap_scores([lambda drawn: counts.append(drawn) or drawn[:3].sum(0)], [3, 5], 20)
+    assert (scores == 3).all()
+    assert all((drawn[3:].sum(0) == 5).all() for drawn in counts)
+    one, other = (bootstrap_scores([lambda drawn: drawn[0]], rows, 50, seed=7) for rows in (6, [6]))
+    assert (one == other).all()
+
+
+def test_corrected_p_values_by_hand():
+    """Sorted .01, .02, .03, .04: times 4, 3, 2, 1 are .04, .06, .06, .04; none below the one before it."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_two_sided_p_by_hand():
+    """One of 9 resamples at or below 0: 2 (1 + 1) / (9 + 1); half below: no more than 1."""
+    assert two_sided_p(np.array([-1.0, *[1.0] * 8])) == pytest.approx(0.4)
+    assert two_sided_p(np.array([1.0] * 9)) == pytest.approx(0.2)
+    assert two_sided_p(np.array([-1.0, 1.0])) == 1.0
+
+
+def test_seeds_are_drawn_anew_in_each_resample():
+    first, second = np.tile([1.0, 4.0], (4000, 1)), np.zeros((4000, 2))
+    found = resampled_differences(first, second)
+    values, counts = np.unique(found, return_counts=True)
+    assert values.tolist() == [1.0, 2.5, 4.0]
+    assert counts / 4000 == pytest.approx([0.25, 0.5, 0.25], abs=0.03)

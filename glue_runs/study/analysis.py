@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparisons that a study fixed before its runs: paired over seeds, bootstrapped, corrected within families."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glue_runs.statistics import (
+    SCORERS,
+    Scorer,
+    bootstrap_scores,
+    estimate,
+    holm,
+    resampled_differences,
+    two_sided_p,
+)
+from glue_runs.study.plan import Rows, Study, chosen_rates
+from glue_runs.study.rows import columns_of
+from logitmix_nlp.reports.tables import Estimate
+
+__all__ = ["HIGHER_IS_BETTER", "RESAMPLED", "Comparison", "compare", "seeds_of"]
+
+HIGHER_IS_BETTER = ("score", "accuracy", "misspelt_accuracy", "auroc_confidence", "auroc_energy")
+TOLERANCE = 2e-3  # how far a figure of the kept columns, of three digits, may be off that of the row
+Cell = tuple[str, str, str]  # task, regime, method
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against another on one task and regime, in one figure.
+
+    Args:
+        task (`str`): Task.
+        regime (`str`): Regime.
+        method (`str`): Method.
+        reference (`str`): What it is compared with.
+        figure (`str`): Name of the figure.
+        difference (`Estimate`, *optional*): Mean of `method - reference` over the seeds that both have, with standard
+            deviation and, if the figure is resampled, its interval; `None` if they share no seed.
+        relative (`float`, *optional*): The difference as a share of the mean of `reference` over these seeds.
+        p (`float`, *optional*): Two-sided p-value; `None` for figures that are not resampled, or too few seeds.
+        corrected (`float`, *optional*): The same, corrected by Holm's method within its family.
+        agree (`bool`): Whether the difference has one sign in all seeds.
+    """
+
+    task: str
+    regime: str
+    method: str
+    reference: str
+    figure: str
+    difference: Estimate | None = None
+    relative: float | None = None
+    p: float | None = None
+    corrected: float | None = None
+    agree: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `not found`; `not judged` without a p-value, `not run` without a shared seed."""
+        if self.difference is None:
+            return "not run"
+        if self.corrected is None:
+            return "not judged"
+        if self.corrected >= 0.05 or not self.agree:
+            return "not found"
+        return "better" if (self.difference.mean > 0) == (self.figure in HIGHER_IS_BETTER) else "worse"
+
+
+def seeds_of(study: Study, rows: Rows) -> dict[Cell, dict[int, Mapping[str, Any]]]:
+    """Rows by task, regime and method, then seed; of each task only those of the learning rate that was chosen."""
+    rates = chosen_rates(study, rows)
+    found: dict[Cell, dict[int, Mapping[str, Any]]] = {}
+    for row in rows.values():
+        if rates.get(row["task"]) == row["learning_rate"]:
+            found.setdefault((row["task"], row["regime"], row["method"]), {})[row["seed"]] = row
+    return found
+
+
+def compare(study: Study, rows: Rows, results: Path) -> dict[str, list[Comparison]]:
+    """All comparisons of the study, by family.
+
+    Args:
+        study (`Study`): The study; its `analysis` says which comparisons, how many resamples, and from how many seeds
+            on a comparison is judged.
+        rows (`Mapping`): Rows by the digest of their plan.
+        results (`Path`): CSV file beside which the columns of the test rows are kept.
+
+    Returns:
+        `dict[str, list[Comparison]]`: In the order of the file; also those of which nothing is run yet.
+
+    Raises:
+        FileNotFoundError: If the kept columns of a run are missing.
+        ValueError: If kept columns do not give the figure of their row.
+    """
+    options, seeds = study.values["analysis"], seeds_of(study, rows)
+    planned = {name: _planned(family) for name, family in options["families"].items()}
+    every = [one for family in planned.values() for one in family]
+    resampled = _resample(every, seeds, study, results)
+    found = {}
+    for name, family in planned.items():
+        family = [_filled(one, _pair(one, seeds), resampled, options) for one in family]
+        judged = [place for place, one in enumerate(family) if one.p is not None]
+        for place, p in zip(judged, holm([family[place].p for place in judged]), strict=True):
+            family[place] = replace(family[place], corrected=p)
+        found[name] = family
+    return found
+
+
+def _planned(family: Mapping[str, Any]) -> list[Comparison]:
+    """The comparisons of a family, without their values."""
+    return [
+        Comparison(task, regime, method, reference, figure)
+        for task, regimes in family["regimes"].items()
+        for regime in ([regimes] if isinstance(regimes, str) else regimes)
+        for method, reference in family["pairs"]
+        for figure in family["figures"]
+    ]
+
+
+def _pair(one: Comparison, seeds: Mapping[Cell, Mapping[int, Any]]) -> list[tuple[Mapping[str, Any], ...]]:
+    """Rows of method and reference at each seed at which both have the figure."""
+    first, second = (seeds.get((one.task, one.regime, method), {}) for method in (one.method, one.reference))
+    pairs = [(first[seed], second[seed]) for seed in sorted(set(first) & set(second))]
+    return [pair for pair in pairs if all(one.figure in row for row in pair)]
+
+
+def _filled(
+    one: Comparison, pairs: Sequence[tuple[Mapping[str, Any], ...]], resampled: Mapping[Any, np.ndarray], options: Any
+) -> Comparison:
+    """The comparison with its values, but for the corrected p-value."""
+    if not pairs:
+        return one
+    differences = [first[one.figure] - second[one.figure] for first, second in pairs]
+    difference, base = estimate(differences), np.mean([second[one.figure] for _, second in pairs])
+    agree = min(differences) > 0 or max(differences) < 0
+    one = replace(one, difference=difference, relative=float(difference.mean / base) if base else None, agree=agree)
+    if one.figure not in RESAMPLED:
+        return one
+    scores = [
+        np.stack([resampled[row["plan"], one.figure] for row in side], axis=1) for side in zip(*pairs, strict=True)
+    ]
+    draws, tail = resampled_differences(*scores), (1 - options["level"]) / 2
+    low, high = (float(end) for end in np.quantile(draws, [tail, 1 - tail]))
+    p = two_sided_p(draws) if len(pairs) >= options["min_seeds"] else None
+    return replace(one, difference=difference._replace(low=low, high=high), p=p)
+
+
+def _resample(
+    comparisons: Sequence[Comparison], seeds: Mapping[Cell, Mapping[int, Any]], study: Study, results: Path
+) -> dict[tuple[str, str], np.ndarray]:
+    """Scores `(B,)` by plan and figure of all runs that are compared, on the same resamples for all runs of a task."""
+    groups: dict[tuple, dict[tuple[str, str], Scorer]] = {}
+    for one in comparisons:
+        if one.figure not in RESAMPLED:
+            continue
+        for row in (row for pair in _pair(one, seeds) for row in pair):
+            columns = columns_of(results, row["plan"])
+            sizes = [len(columns["label"])]
+            if one.figure.startswith("auroc"):
+                sizes.append(len(columns["outside_energy"]))
+            group = groups.setdefault((one.task, *sizes), {})
+            if (row["plan"], one.figure) not in group:
+                scorer = RESAMPLED[one.figure](columns, study.values["tasks"][one.task]["score"])
+                _check(scorer(np.ones((sum(sizes), 1)))[0], row, one.figure, results)
+                group[row["plan"], one.figure] = scorer
+    found = {}
+    for (_, *sizes), scorers in groups.items():
+        scores = bootstrap_scores(list(scorers.values()), sizes, study.values["analysis"]["resamples"])
+        found |= dict(zip(scorers, scores.T, strict=True))
+    return found
+
+
+def _check(value: float, row: Mapping[str, Any], figure: str, results: Path) -> None:
+    """Refuse kept columns that do not give the figure of their row."""
+    if abs(value - row[figure]) > TOLERANCE * max(1.0, abs(row[figure])):
+        raise ValueError(
+            f"{results}: {figure} of {row['task']}, {row['method']}, seed {row['seed']} is {row[figure]:.4f}, but its "
+            f"kept test rows give {value:.4f}; collect or repeat the run."
+        )
+
+
+def _score(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
+    labels, predicted = columns["label"].astype(np.int64), columns["predicted"].astype(np.int64)
+    classes = int(max(labels.max(), predicted.max())) + 1
+    return SCORERS[score](np.eye(classes, dtype=np.float32)[predicted], labels, 1)
+
+
+def _after_nll(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
+    values = columns["after_nll"].astype(np.float64)
+    return lambda counts: values @ counts / len(values)
+
+
+def _aurc(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
+    """Area under the risk-coverage curve; a row that is drawn several times counts as rows in random order."""
+    order = np.argsort(-columns["confidence"].astype(np.float64), kind="stable")
+    wrong = (columns["label"] != columns["predicted"])[order].astype(np.float64)[:, None]
+
+    def area(counts: np.ndarray) -> np.ndarray:
+        drawn = counts[order]
+        errors, before = np.cumsum(wrong * drawn, axis=0), np.cumsum(drawn, axis=0) - drawn
+        errors -= wrong * drawn
+        middle = (drawn + 1) / 2  # the mean place of the copies of a row among themselves
+        return (drawn * (errors + middle * wrong) / (before + middle)).sum(axis=0) / drawn.sum(axis=0)
+
+    return area
+
+
+def _auroc(name: str, sign: int) -> Callable[[Mapping[str, np.ndarray], str], Scorer]:
+    """Chance that a row inside has a higher score than one outside, ties counting half."""
+
+    def maker(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
+        inside, outside = (sign * columns[column].astype(np.float64) for column in (name, f"outside_{name}"))
+        order = np.argsort(outside, kind="stable")
+        below, upto = (np.searchsorted(outside[order], inside, side=side) for side in ("left", "right"))
+
+        def area(counts: np.ndarray) -> np.ndarray:
+            drawn, others = counts[: len(inside)], counts[len(inside) :][order]
+            total = np.concatenate([np.zeros((1, others.shape[1])), np.cumsum(others, axis=0)])
+            wins = (drawn * (total[below] + total[upto]) / 2).sum(axis=0)
+            return wins / (drawn.sum(axis=0) * total[-1])
+
+        return area
+
+    return maker
+
+
+# Figure -> maker of a scorer from the kept columns of a run and the name of its task's score.
+RESAMPLED: Mapping[str, Callable[[Mapping[str, np.ndarray], str], Scorer]] = {
+    "score": _score,
+    "after_nll": _after_nll,
+    "aurc": _aurc,
+    "auroc_confidence": _auroc("confidence", 1),
+    "auroc_energy": _auroc("energy", -1),
+}
