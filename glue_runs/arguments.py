@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from glue_runs.tasks import GLUE_TASKS, get_task
 from logitmix_nlp.data_sources.files import FILE_TYPES, is_data_file
+from logitmix_nlp.functional.checks import check_bins
 
 __all__ = ["DataArguments", "ModelArguments", "OutputArguments"]
 
@@ -121,10 +122,11 @@ class DataArguments:
                 raise ValueError(f"--{name} {file}: unknown extension; use one of: {', '.join(FILE_TYPES)}.")
 
     def _check_numbers(self):
-        for name in ("max_seq_length", "max_train_samples", "max_eval_samples", "max_predict_samples", "n_bins"):
+        for name in ("max_seq_length", "max_train_samples", "max_eval_samples", "max_predict_samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}.")
+        check_bins(self.n_bins, "--n_bins")
 
 
 @dataclass

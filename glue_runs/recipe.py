@@ -14,7 +14,8 @@ from logitmix_nlp.methods import get_method
 __all__ = ["RECIPE", "equal_compute", "folder_name", "method_flags", "parse_method"]
 
 _NOT_OF_A_METHOD = ("hub_token", "output_dir", "seed", "do_train", "do_eval", "do_predict", "resume_from_checkpoint")
-_HARDWARE = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")  # checked where the run is, not where planned
+# Checked where the run is, not where it is planned
+_HARDWARE = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "report_to", "deepspeed")
 
 # Section 5: "the batch size is 8, the learning rate is 2e-5, the max sequence length is 128, and the number of the
 # training epochs is 3 for all eight tasks"; alpha = 3 is the default of the methods.

@@ -16,7 +16,7 @@ from logitmix_nlp.functional.checks import (
 from logitmix_nlp.functional.lamix import LABEL_LAMS, MIX_LAMS
 from logitmix_nlp.functional.mixing import PAIRINGS
 from logitmix_nlp.methods import SCHEDULES, get_method, warmup_probability
-from logitmix_nlp.mixers import MIXERS, check_adversarial
+from logitmix_nlp.mixers import MIXERS, check_puzzle_options
 
 __all__ = ["check_label_names", "check_mixing", "check_problem_type", "check_processes", "warn_of_lone_rows"]
 
@@ -87,7 +87,7 @@ def _check_mixer(args: Any) -> None:
         )
     if args.puzzle_settings and args.mixer != "puzzlemix":
         raise ValueError(f"puzzle_options has no meaning for mixer={args.mixer!r}: leave it out.")
-    check_adversarial(args.puzzle_settings)
+    check_puzzle_options(args.puzzle_settings)
     if args.mixer == "puzzlemix" and args.torch_compile:
         raise ValueError(
             "mixer='puzzlemix' takes a gradient inside the forward pass, which torch_compile does not allow: "

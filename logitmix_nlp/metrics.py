@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from transformers import EvalPrediction
 
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
+from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.scores import ScoreSums, score_sums
@@ -115,8 +116,7 @@ class ClassificationMetrics:
     """
 
     def __init__(self, n_bins: int = 15, from_logits: bool = True):
-        if n_bins < 1:
-            raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
+        check_bins(n_bins)
         self.n_bins, self.from_logits = n_bins, from_logits
         self._sums: tuple[Any, ...] | None = None
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.mixing import MixPlan, mix
 from logitmix_nlp.functional.puzzlemix import (
     adversarial_noise,
+    check_settings,
     perturb,
     puzzlemix,
     saliency,
@@ -29,8 +31,8 @@ __all__ = [
     "Guide",
     "Mixture",
     "Start",
-    "check_adversarial",
     "check_mixer",
+    "check_puzzle_options",
     "make_mixture",
     "mix_rows",
     "pixel_scale",
@@ -104,12 +106,16 @@ def make_mixture(
     return Mixture(plan)
 
 
-def check_adversarial(options: dict[str, Any]) -> None:
-    """Check `adv_prob` and `adv_eps` of the options of PuzzleMix.
+def check_puzzle_options(options: dict[str, Any]) -> None:
+    """Check options of PuzzleMix by name, as far as that can be done without images.
 
     Raises:
-        ValueError: If one is out of range, or the second is given without the first.
+        ValueError: If one is of another type or out of range, or `adv_eps` is given without `adv_prob`.
     """
+    check_settings({name: value for name, value in options.items() if name not in ADVERSARIAL_OPTIONS})
+    for name in ADVERSARIAL_OPTIONS:
+        if not isinstance(options.get(name, 0.0), Real):
+            raise ValueError(f"{name} must be a number, got {options[name]!r}.")
     if "adv_eps" in options and "adv_prob" not in options:
         raise ValueError(f"adv_eps={options['adv_eps']} has no meaning without adv_prob (the authors use 0.1).")
     check_adv_prob(options.get("adv_prob", 0.0))

@@ -11,6 +11,7 @@ from logitmix_nlp.argument_checks import check_label_names, check_mixing
 from logitmix_nlp.functional.losses import LOSS_TERMS
 from logitmix_nlp.methods import MIX_METHODS, LossWeights, get_method
 from logitmix_nlp.mixers import PUZZLE_OPTIONS
+from logitmix_nlp.stock_arguments import check_numbers, check_reporters, check_texts
 
 __all__ = ["LogitMixTrainingArguments"]
 
@@ -34,7 +35,9 @@ class LogitMixTrainingArguments(TrainingArguments):
         ValueError: On an unknown method, mixer, pairing, schedule, share, norm, warm-up or option of PuzzleMix, α ≤ 0,
             a probability outside `[0, 1]`, β of LaMix outside `(0, 1]`, negative or all-zero weights, weights of mixed
             terms for a method that does not mix, pixels mixed elsewhere than at the input, or a site at which the
-            similarity term is identically zero.
+            similarity term is identically zero; and on values of the stock arguments with which no training can be
+            done: NaN, infinities, negative rates, counts below their least, options and files that cannot be read.
+        ImportError: If the package of `report_to` is missing.
     """
 
     mix_method: str = field(
@@ -169,11 +172,13 @@ class LogitMixTrainingArguments(TrainingArguments):
         """Fill unset fields from the method, check them, then let the base class do its part."""
         unset = [name for name in PRESET_FIELDS if getattr(self, name) is None]
         self._fill(unset)
+        check_texts(self)
         self.check_mixing()
         check_label_names(self.label_names)
         if self.greater_is_better is None and str(self.metric_for_best_model).split("_")[-1] in LOWER_IS_BETTER:
             self.greater_is_better = False
         super().__post_init__()
+        check_reporters(self.report_to)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep what the method filled in step with the method when a hyperparameter search sets either."""
@@ -206,6 +211,8 @@ class LogitMixTrainingArguments(TrainingArguments):
             options = json.loads(options) if isinstance(options, str) else options
         except ValueError as error:
             raise ValueError(f"puzzle_options must be JSON such as '{{\"t_size\": 4}}', got {options!r}.") from error
+        if not isinstance(options, dict):
+            raise ValueError(f"puzzle_options must be a JSON object such as '{{\"t_size\": 4}}', got {options!r}.")
         unknown = [name for name in options if name not in PUZZLE_OPTIONS]
         if unknown:
             raise ValueError(f"Unknown puzzle_options {', '.join(unknown)}. Available: {', '.join(PUZZLE_OPTIONS)}.")
@@ -230,9 +237,10 @@ class LogitMixTrainingArguments(TrainingArguments):
         return [name for name, used in zip(LOSS_TERMS, present, strict=True) if used]
 
     def check_mixing(self) -> None:
-        """Check the mixing fields against each other; also called at the start of training, when a search set them.
+        """Check the mixing fields against each other, and numbers; also at the start of training, for searches.
 
         Raises:
             ValueError: See the class.
         """
+        check_numbers(self)
         check_mixing(self)

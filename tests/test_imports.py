@@ -93,11 +93,13 @@ ALLOWED = {
         "logitmix_nlp.rng",
         "logitmix_nlp.rows",
     ),
+    "logitmix_nlp.stock_arguments": (),
     "logitmix_nlp.training_args": (
         "logitmix_nlp.argument_checks",
         "logitmix_nlp.functional",
         "logitmix_nlp.methods",
         "logitmix_nlp.mixers",
+        "logitmix_nlp.stock_arguments",
     ),
     "logitmix_nlp.trainer": (
         "logitmix_nlp.argument_checks",
@@ -139,6 +141,7 @@ ALLOWED = {
     "logitmix_nlp.images.processors": ("logitmix_nlp.functional", "logitmix_nlp.images.pictures"),
     "logitmix_nlp.images.datasets": ("logitmix_nlp.images.pictures", "logitmix_nlp.images.processors"),
     "logitmix_nlp.images.arguments": (
+        "logitmix_nlp.functional",
         "logitmix_nlp.images.backbones",
         "logitmix_nlp.images.recipes",
         "logitmix_nlp.training_args",

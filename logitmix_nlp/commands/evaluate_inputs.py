@@ -16,6 +16,7 @@ from logitmix_nlp.evaluation.held_out import halves, without_shared
 from logitmix_nlp.evaluation.labelled_rows import Rows
 from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
 from logitmix_nlp.evaluation.variants import Batches
+from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
 from logitmix_nlp.robustness import mc_dropout_logits
 
@@ -38,8 +39,7 @@ def check_flags(options: argparse.Namespace, classifier: Classifier) -> None:
         raise ValueError("--rescale_mixup and --train_data belong together: the rescaling needs the mean of the data.")
     if not options.temperature and (options.calibration_data or options.calibration_split):
         raise ValueError("--calibration_data and --calibration_split have no meaning without --temperature.")
-    if options.n_bins < 1:
-        raise ValueError(f"--n_bins must be at least 1, got {options.n_bins}.")
+    check_bins(options.n_bins, "--n_bins")
     if 0 < options.n_bootstrap < FEWEST_RESAMPLES or options.n_bootstrap < 0:
         raise ValueError(f"--n_bootstrap must be 0 or at least {FEWEST_RESAMPLES}, got {options.n_bootstrap}.")
     if options.rescale_mixup is not None:

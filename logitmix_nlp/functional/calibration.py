@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.predictions import checked_predictions, confidence_chunks
 from logitmix_nlp.functional.scores import brier_score, negative_log_likelihood
 
@@ -80,16 +81,15 @@ def bin_index(probs: torch.Tensor, n_bins: int) -> torch.Tensor:
 
     Args:
         probs (`torch.Tensor` of any shape): Probabilities in `[0, 1]`; 0 lies in the first bin.
-        n_bins (`int`): Number of bins `M`, at least 1.
+        n_bins (`int`): Number of bins `M`, from 1 to `MOST_BINS`.
 
     Returns:
         `torch.Tensor`: Integers in `[0, M)`, of the same shape.
 
     Raises:
-        ValueError: If `n_bins < 1`.
+        ValueError: If `n_bins` is out of range.
     """
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
+    check_bins(n_bins)
     edges = (torch.arange(1, n_bins, dtype=torch.float64) / n_bins).to(probs)
     place = probs.double() * n_bins
     index = place.long()
@@ -109,8 +109,9 @@ def confidence_bins(
             probabilities if every entry lies in `[0, 1]` and every row sums to 1 within rounding; else as logits.
             NumPy arrays are taken too.
         labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`.
-        n_bins (`int`): Number of bins `M`, at least 1. The confidence of given probabilities is compared with bin
-            edges of the same dtype (0.6 in float32 lies in `(…, 0.6]`); that of logits is computed in float64.
+        n_bins (`int`): Number of bins `M`, from 1 to `MOST_BINS`. The confidence of given probabilities is compared
+            with bin edges of the same dtype (0.6 in float32 lies in `(…, 0.6]`); that of logits is computed in
+            float64.
         from_logits (`bool`, *optional*): Say what the scores are. `None` takes both: rows in `[0, 1]` that sum to 1
             are probabilities, sums a little off are refused, all else is logits, broken probabilities included;
             `False` refuses what are no probabilities.
@@ -119,11 +120,10 @@ def confidence_bins(
         `ConfidenceBins`: Counts and sums per bin, on the device of the input.
 
     Raises:
-        ValueError: On empty data, NaN or infinite values, shapes that do not fit, labels out of range, `n_bins < 1`,
+        ValueError: On empty data, NaN or infinite values, shapes that do not fit, labels or `n_bins` out of range,
             or if `from_logits=False` and the rows are no probabilities.
     """
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
+    check_bins(n_bins)
     scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
     wrong_right = labels.new_zeros(2 * n_bins)
     steps = labels.new_zeros(n_bins, dtype=torch.float64)

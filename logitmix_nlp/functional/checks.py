@@ -4,10 +4,12 @@
 import torch
 
 __all__ = [
+    "MOST_BINS",
     "MULTI_LABEL",
     "PROBLEM_TYPES",
     "REGRESSION",
     "SINGLE_LABEL",
+    "check_bins",
     "check_images",
     "check_label_values",
     "check_out",
@@ -23,6 +25,7 @@ SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+MOST_BINS = 1_000_000  # more would only fill the memory: 15 are usual
 
 
 def check_weights(mix_weight: float, cls_weight: float, sim_weight: float) -> None:
@@ -35,6 +38,16 @@ def check_weights(mix_weight: float, cls_weight: float, sim_weight: float) -> No
     if not all(0.0 <= weight < float("inf") for weight in weights.values()) or not any(weights.values()):
         given = ", ".join(f"{name}={weight}" for name, weight in weights.items())
         raise ValueError(f"Loss weights must be finite, at least 0 and not all 0, got {given}.")
+
+
+def check_bins(n_bins: int, name: str = "n_bins") -> None:
+    """Refuse a number of confidence bins outside `[1, MOST_BINS]`.
+
+    Raises:
+        ValueError: Naming it.
+    """
+    if not 1 <= n_bins <= MOST_BINS:
+        raise ValueError(f"{name} must be at least 1 and at most {MOST_BINS:,}, got {n_bins}.")
 
 
 def check_smoothing(label_smoothing: float, problem_type: str) -> None:

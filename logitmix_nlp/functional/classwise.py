@@ -4,6 +4,7 @@
 import torch
 
 from logitmix_nlp.functional.calibration import GRID, ConfidenceBins, bin_index
+from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.predictions import checked_predictions, row_chunks, row_sums, softmax_powers
 
 __all__ = ["class_confidence_bins", "classwise_calibration_error"]
@@ -27,8 +28,7 @@ def class_confidence_bins(
     Raises:
         ValueError: See [`confidence_bins`].
     """
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
+    check_bins(n_bins)
     scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
     n_classes = scores.shape[1]
     cells = n_classes * n_bins

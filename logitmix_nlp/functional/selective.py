@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.predictions import checked_predictions, confidence_chunks
 from logitmix_nlp.functional.ranking import auroc
 
@@ -71,8 +72,7 @@ class RowConfidences(NamedTuple):
 
     def adaptive_calibration_error(self, n_bins: int = 15) -> torch.Tensor:
         """ECE of bins of equal mass, see [`adaptive_calibration_error`]."""
-        if n_bins < 1:
-            raise ValueError(f"n_bins must be at least 1, got {n_bins}.")
+        check_bins(n_bins)
         n = len(self.confidence)
         cuts = torch.arange(n_bins + 1, device=self.confidence.device) * n // n_bins
         confidence = self.confidence.sort(descending=True).values.cumsum(0)

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field
 
+from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.images.backbones import BACKBONES, TIMM_BACKBONES
 from logitmix_nlp.images.recipes import RECIPES
 from logitmix_nlp.training_args import LogitMixTrainingArguments
@@ -116,10 +117,11 @@ class ImageDataArguments:
             raise ValueError("--dataset_config_name belongs to --dataset_name; give both or neither.")
         if not 0.0 < self.train_val_split < 1.0:
             raise ValueError(f"--train_val_split must lie between 0 and 1, got {self.train_val_split}.")
-        for name in ("max_train_samples", "max_eval_samples", "max_predict_samples", "n_bins"):
+        for name in ("max_train_samples", "max_eval_samples", "max_predict_samples"):
             value = vars(self)[name]
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}.")
+        check_bins(self.n_bins, "--n_bins")
 
     @property
     def is_default(self) -> bool:
@@ -181,8 +183,8 @@ class ImageTrainingArguments(LogitMixTrainingArguments):
                     f"{self.lr_scheduler_type.value!r} and warmup_steps {self.warmup_steps}: set "
                     "lr_scheduler_type='constant' and warmup_steps=0."
                 )
-        if self.lr_decay <= 0:
-            raise ValueError(f"lr_decay must be above 0, got {self.lr_decay}.")
+        if not 0.0 < self.lr_decay < float("inf"):
+            raise ValueError(f"lr_decay must be a finite number above 0, got {self.lr_decay}.")
         if self.crop_padding is not None and self.crop_padding < 0:
             raise ValueError(f"crop_padding must be at least 0, got {self.crop_padding}.")
         if self.flip_prob is not None and not 0.0 <= self.flip_prob <= 1.0:

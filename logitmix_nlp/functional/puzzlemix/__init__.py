@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """PuzzleMix: masks that keep what is salient in both images, and blocks moved to where the mask shows them."""
 
+from numbers import Integral, Real
+from typing import Any
+
 import torch
 
 from logitmix_nlp.functional.checks import check_images, check_out, check_pairs
@@ -25,6 +28,7 @@ __all__ = [
     "adversarial_noise",
     "assign_blocks",
     "block_saliency",
+    "check_settings",
     "mask_energy",
     "perturb",
     "puzzlemix",
@@ -115,7 +119,8 @@ def puzzlemix(
     check_pairs(images, plan.index, plan.lam)
     height, width = images.shape[-2:]
     _check_tensors(images, salient, std, first, second)
-    _check_settings(min(height, width), grid, n_labels, beta, gamma, eta, neigh_size, t_eps, t_size)
+    wanted = {"grid": grid, "n_labels": n_labels, "beta": beta, "gamma": gamma, "eta": eta, "neigh_size": neigh_size}
+    check_settings({**wanted, "t_eps": t_eps, "t_size": t_size, "quality": quality}, min(height, width))
     for source in (images, first, second) if out is not None else ():
         check_out(out, source)
     blocks = block_saliency(salient, grid)
@@ -150,17 +155,38 @@ def _check_tensors(images, salient, std, first, second) -> None:
             )
 
 
-def _check_settings(side, grid, n_labels, beta, gamma, eta, neigh_size, t_eps, t_size) -> None:
-    settings = (
-        ("grid", grid, 2 <= grid <= side, f"from 2 to the shorter side of the images, {side}"),
-        ("n_labels", n_labels, n_labels >= 2, "at least 2"),
-        ("beta", beta, 0 <= beta < float("inf"), "finite and at least 0"),
-        ("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]"),
-        ("eta", eta, 0 <= eta < float("inf"), "finite and at least 0"),
-        ("neigh_size", neigh_size, neigh_size >= 1, "at least 1"),
-        ("t_eps", t_eps, t_eps is None or 0 < t_eps < float("inf"), "finite and above 0, or None to move no blocks"),
-        ("t_size", t_size, t_size is None or t_size >= 1, "at least 1, or None for whole blocks of the mask"),
-    )
-    for name, value, fits, allowed in settings:
-        if not fits:
-            raise ValueError(f"{name} must be {allowed}, got {value}.")
+def check_settings(settings: dict[str, Any], side: int | None = None) -> None:
+    """Refuse settings of [`puzzlemix`] that are of another type than it takes, or out of range.
+
+    Args:
+        settings (`dict[str, Any]`): Any of `grid`, `n_labels`, `beta`, `gamma`, `eta`, `neigh_size`, `t_eps`, `t_size`
+            and `quality`, by name.
+        side (`int`, *optional*): Shorter side of the images in pixels, which `grid` must fit.
+
+    Raises:
+        ValueError: Naming the first that does not fit, and what is allowed.
+    """
+    infinity = float("inf")
+    most = infinity if side is None else side
+    ranges = {
+        "grid": (
+            Integral,
+            lambda n: 2 <= n <= most,
+            f"from 2 to the shorter side of the images, {side or 'in pixels'}",
+        ),
+        "n_labels": (Integral, lambda n: n >= 2, "at least 2"),
+        "beta": (Real, lambda x: 0 <= x < infinity, "finite and at least 0"),
+        "gamma": (Real, lambda x: 0 <= x <= 1, "in [0, 1]"),
+        "eta": (Real, lambda x: 0 <= x < infinity, "finite and at least 0"),
+        "neigh_size": (Integral, lambda n: n >= 1, "at least 1"),
+        "t_eps": (Real, lambda x: 0 < x < infinity, "finite and above 0, or None to move no blocks"),
+        "t_size": (Integral, lambda n: n >= 1, "at least 1, or None for whole blocks of the mask"),
+        "quality": (str, lambda word: word in QUALITIES, f"one of {', '.join(QUALITIES)}"),
+    }
+    for name, value in settings.items():
+        kind, fits, allowed = ranges[name]
+        if value is None and name in ("t_eps", "t_size"):
+            continue
+        if not isinstance(value, kind) or not fits(value):
+            whole = "a whole number, " if kind is Integral else ""
+            raise ValueError(f"{name} must be {whole}{allowed}, got {value!r}.")
