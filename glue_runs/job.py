@@ -10,7 +10,6 @@ from typing import Any
 import datasets
 import transformers
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
@@ -33,6 +32,7 @@ from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.record import RecordWriter, RunState, all_values, check_results, find_run, run_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.data_sources.columns import NONE_NAMED, Columns, store_columns, stored_columns
+from logitmix_nlp.model_folders import check_model_name, load_config, load_weights
 from logitmix_nlp.tokenizers import load_tokenizer, set_padding
 
 __all__ = [
@@ -91,7 +91,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     splits = needed_splits(data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
     with args.main_process_first(desc="loading data"):
         state = find_state(model_args, data_args, args, splits)
-        trained = NONE_NAMED if args.do_train or data_args.task_name else stored_columns(load_config(model_args))
+        trained = NONE_NAMED if args.do_train or data_args.task_name else stored_columns(model_config(model_args))
         hub = {"cache_dir": model_args.cache_dir, "token": model_args.token}
         data, description = load_data(data_args, splits, trained=trained, **hub)
     splits = [name for name in splits if name in data]
@@ -102,7 +102,7 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     logger.info("Texts: %s. Labels: %s.", ", ".join(description.text_columns), description.label_names or "scores")
     with args.main_process_first(desc="tokenizing"):
         rows = select_rows(data, splits, description, data_args)
-        inputs = model_inputs(rows, tokenizer, description, data_args)
+        inputs = model_inputs(rows, tokenizer, description, data_args, model)
     evaluation = {name.removeprefix("validation_"): inputs[name] for name in splits if name.startswith("validation")}
     trainer = LogitMixTrainer(
         model=model,
@@ -188,16 +188,17 @@ def hub_options(args: ModelArguments) -> dict[str, Any]:
     return {**hub, "trust_remote_code": args.trust_remote_code}
 
 
-def load_config(args: ModelArguments) -> PreTrainedConfig:
+def model_config(args: ModelArguments) -> PreTrainedConfig:
     """Configuration of the model."""
-    return AutoConfig.from_pretrained(args.config_name or args.model_name_or_path, **hub_options(args))
+    check_model_name(args.model_name_or_path)
+    return load_config(args.config_name or args.model_name_or_path, **hub_options(args))
 
 
 def load_model(
     args: ModelArguments, description: DataDescription, needs_head: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, DataDescription]:
     """Model and tokenizer for the data, and the description with the label order that the model uses."""
-    hub, config = hub_options(args), load_config(args)
+    hub, config = hub_options(args), model_config(args)
     description = resolve_labels(description, config.label2id)
     names, has_head = description.label_names or ("score",), "ForSequenceClassification" in str(config.architectures)
     if needs_head and config.architectures and not has_head:
@@ -215,8 +216,7 @@ def load_model(
     config.label2id = {name: label for label, name in enumerate(names)}
     store_columns(config, Columns(description.text_columns, label=description.label_column))
     tokenizer = load_tokenizer(args.tokenizer_name or args.model_name_or_path, **hub)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        args.model_name_or_path, config=config, ignore_mismatched_sizes=args.ignore_mismatched_sizes, **hub
-    )
+    fit = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes}
+    model, _ = load_weights(AutoModelForSequenceClassification, args.model_name_or_path, **fit, **hub)
     set_padding(tokenizer, model, args.tokenizer_name or args.model_name_or_path)
     return model, tokenizer, description

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_runs.arguments import DataArguments
 from glue_runs.labels import DataDescription, drop_missing_labels, with_label_order
+from logitmix_nlp.tokenizers import check_ids, check_length, position_limit
 
 __all__ = ["model_inputs", "select", "select_rows", "tokenize"]
 
@@ -22,7 +24,11 @@ def select(split: Dataset, max_samples: int | None) -> Dataset:
 
 
 def model_inputs(
-    rows: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase, description: DataDescription, args: DataArguments
+    rows: Mapping[str, Dataset],
+    tokenizer: PreTrainedTokenizerBase,
+    description: DataDescription,
+    args: DataArguments,
+    model: PreTrainedModel | None = None,
 ) -> DatasetDict:
     """Model inputs of every split, with class ids in the order of the description; see [`tokenize`].
 
@@ -31,21 +37,29 @@ def model_inputs(
         tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the model.
         description (`DataDescription`): Meaning of the columns, with the label order of the model.
         args (`DataArguments`): Length and padding.
+        model (`PreTrainedModel`, *optional*): Texts are cut to what it has positions for.
 
     Returns:
         `DatasetDict`: The splits; a split without labels has no column `label`.
+
+    Raises:
+        ValueError: If `max_seq_length` leaves no room for the texts, or the model has no embedding for a token.
     """
-    inputs = DatasetDict()
+    inputs, longest = DatasetDict(), _longest(args.max_seq_length, tokenizer, model)
+    check_length(tokenizer, longest, len(description.text_columns))
     for name, split in rows.items():
         split = with_label_order(split, description.label_column, description.label_names or ())
         inputs[name] = tokenize(
             drop_missing_labels(split, description.label_column) if name.startswith("test") else split,
             tokenizer,
             description,
-            max_length=args.max_seq_length,
+            max_length=longest,
             pad_to_max_length=args.pad_to_max_length,
             overwrite_cache=args.overwrite_cache,
         )
+        ids = inputs[name].data.column(tokenizer.model_input_names[0])
+        if model is not None:
+            check_ids(pc.max(pc.list_flatten(ids)).as_py() or 0, model, tokenizer.name_or_path)
     return inputs
 
 
@@ -74,19 +88,13 @@ def tokenize(
         split (`Dataset`): Rows with the description's text columns; the label column may be absent.
         tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the model.
         description (`DataDescription`): Meaning of the columns.
-        max_length (`int`): Longest input in tokens; of a pair the longer sentence is cut first. Lowered, with a
-            warning, to the longest that the tokenizer allows.
+        max_length (`int`): Longest input in tokens; of a pair the longer sentence is cut first.
         pad_to_max_length (`bool`): Pad every row to `max_length`; the default leaves padding to the collator.
         overwrite_cache (`bool`): Tokenize again even if the result is cached.
 
     Returns:
         `Dataset`: The tokenizer's columns and, if the split has labels, `label`; rows in the given order.
     """
-    if max_length > tokenizer.model_max_length:
-        logger.warning(
-            "max_seq_length %d exceeds the tokenizer's limit; %d is used.", max_length, tokenizer.model_max_length
-        )
-        max_length = tokenizer.model_max_length
     padding = "max_length" if pad_to_max_length else False
     encode = partial(_encode, tokenizer=tokenizer, description=description, max_length=max_length, padding=padding)
     return split.map(
@@ -96,6 +104,18 @@ def tokenize(
         load_from_cache_file=not overwrite_cache,
         desc="Tokenizing",
     )
+
+
+def _longest(asked: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None) -> int:
+    """What is asked for, lowered with a warning to what tokenizer and model take."""
+    limits = {"tokenizer": tokenizer.model_max_length}
+    if model is not None and (positions := position_limit(model)) is not None:
+        limits["model"] = positions
+    whose = min(limits, key=limits.get)
+    if asked <= limits[whose]:
+        return asked
+    logger.warning("max_seq_length %d exceeds the limit of the %s; %d is used.", asked, whose, limits[whose])
+    return limits[whose]
 
 
 def _encode(

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a text classifier needs of its tokenizer: a vocabulary, and a token to pad with."""
+"""What a text classifier needs of its tokenizer: a vocabulary, a token to pad with, and a length."""
 
+from contextlib import suppress
+from numbers import Real
 from typing import Any
 
+from torch import nn
 from transformers import (
     AutoTokenizer,
     DataCollatorWithPadding,
@@ -10,10 +13,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from logitmix_nlp.model_folders import check_model_name
 from logitmix_nlp.outputs import SetupError
 
-__all__ = ["check_padding", "check_vocabulary", "load_tokenizer", "set_padding"]
+__all__ = [
+    "check_ids", "check_length", "check_padding", "check_vocabulary", "load_tokenizer", "position_limit",
+    "set_padding",
+]  # fmt: skip
 
+POSITION_TABLES = ("position_embeddings", "wpe", "embed_positions")
 SAVE_IT = "save the one that the model was trained with into it (tokenizer.save_pretrained)."
 
 
@@ -31,6 +39,7 @@ def load_tokenizer(name: str, **hub: Any) -> PreTrainedTokenizerBase:
         OSError: If the Hub cannot be reached, or has no such model.
         ValueError: If there is no tokenizer, or it is damaged.
     """
+    check_model_name(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **hub)
     except OSError:
@@ -39,6 +48,9 @@ def load_tokenizer(name: str, **hub: Any) -> PreTrainedTokenizerBase:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} holds no tokenizer that can be read ({reason}): {SAVE_IT}") from error
     check_vocabulary(tokenizer, name)
+    limit = tokenizer.model_max_length
+    if not isinstance(limit, Real) or not limit >= 1:
+        raise ValueError(f"{name}: model_max_length of its tokenizer_config.json must be at least 1, got {limit!r}.")
     return tokenizer
 
 
@@ -51,6 +63,58 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     known = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if len(known) < 2:  # one is what SentencePiece makes of a space
         raise ValueError(f"{name} holds no tokenizer with a vocabulary, so all texts would look alike: {SAVE_IT}")
+
+
+def check_length(tokenizer: PreTrainedTokenizerBase, max_length: int | None, texts: int) -> None:
+    """Refuse a longest input that leaves no room for a token of each text.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Says how many special tokens there are.
+        max_length (`int`, *optional*): Longest input in tokens; `None` is no limit.
+        texts (`int`): 1 or 2 for each row.
+
+    Raises:
+        ValueError: Saying how long it must be.
+    """
+    least = tokenizer.num_special_tokens_to_add(texts == 2) + texts
+    if max_length is not None and max_length < least:
+        words = "one text" if texts == 1 else "two texts"
+        raise ValueError(
+            f"max_seq_length must be at least {least} for {words} and the special tokens, got {max_length}."
+        )
+
+
+def position_limit(model: PreTrainedModel) -> int | None:
+    """How many tokens a model has positions for, `None` if it counts them without a table.
+
+    A table with a row for padding, as RoBERTa's, numbers tokens from behind that.
+    """
+    limits = [getattr(model.config, "max_position_embeddings", None)]
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITION_TABLES:
+            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    return min(limit for limit in limits if limit and limit > 0) if len(limits) > 1 else None
+
+
+def check_ids(highest: int, model: PreTrainedModel, name: str) -> None:
+    """Refuse token ids that the model has no embedding for.
+
+    Args:
+        highest (`int`): Highest id of the texts.
+        model (`PreTrainedModel`): The model.
+        name (`str`): Folder or Hub id of the tokenizer, for the message.
+
+    Raises:
+        ValueError: Naming both numbers.
+    """
+    embeddings = None
+    with suppress(NotImplementedError, AttributeError):  # models that look up no ids
+        embeddings = model.get_input_embeddings()
+    if isinstance(embeddings, nn.Embedding) and highest >= embeddings.num_embeddings:
+        raise ValueError(
+            f"{name}: its tokenizer gives the id {highest}, but {type(model).__name__} has embeddings for ids below "
+            f"{embeddings.num_embeddings} only: {SAVE_IT}"
+        )
 
 
 def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> None:

@@ -21,8 +21,6 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, disable_progress_bars
 from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
     AutoModelForImageClassification,
     BaseImageProcessor,
     PreTrainedModel,
@@ -59,6 +57,7 @@ from logitmix_nlp.images.datasets import ImageRows, cut_rows, stored_images
 from logitmix_nlp.images.pictures import BadImage, seen_size
 from logitmix_nlp.images.recipes import RECIPES, recipe_flags
 from logitmix_nlp.images.scratch import from_scratch, name_classes
+from logitmix_nlp.model_folders import load_config, load_image_processor, load_weights
 from logitmix_nlp.outputs import SetupError
 
 logger = logging.getLogger("logitmix_nlp.images.run")
@@ -202,9 +201,7 @@ def load_pretrained(
 ) -> tuple[PreTrainedModel, BaseImageProcessor, tuple[str, ...]]:
     """Model, image processor, and class names in the order of the model."""
     hub = {"cache_dir": args.cache_dir, "revision": args.model_revision, "token": args.token}
-    if is_local_path(args.model_name_or_path) and not Path(args.model_name_or_path).exists():
-        raise FileNotFoundError(f"--model_name_or_path {args.model_name_or_path} does not exist.")
-    config = AutoConfig.from_pretrained(args.model_name_or_path, **hub)
+    config = load_config(args.model_name_or_path, **hub)
     names = align_labels(config.label2id, names, complete=complete)
     if config.num_labels != len(names) and not args.ignore_mismatched_sizes:
         raise ValueError(
@@ -214,9 +211,10 @@ def load_pretrained(
     if not train and "ForImageClassification" not in str(config.architectures):
         raise ValueError(f"{args.model_name_or_path} has no classification head: without --do_train it would guess.")
     name_classes(config, names)
-    processor = AutoImageProcessor.from_pretrained(args.model_name_or_path, **hub)
+    processor = load_image_processor(args.model_name_or_path, **hub)
     options = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes, **hub}
-    return AutoModelForImageClassification.from_pretrained(args.model_name_or_path, **options), processor, names
+    model, _ = load_weights(AutoModelForImageClassification, args.model_name_or_path, **options)
+    return model, processor, names
 
 
 def make_rows(

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -19,9 +17,10 @@ from transformers.models.auto.modeling_auto import (
 
 from logitmix_nlp.data_sources.lines import shown
 from logitmix_nlp.functional.checks import MULTI_LABEL, SINGLE_LABEL
+from logitmix_nlp.model_folders import load_config, load_image_processor, load_weights
 from logitmix_nlp.model_modes import evaluation_mode, inputs_of
 from logitmix_nlp.outputs import logits_of
-from logitmix_nlp.tokenizers import load_tokenizer
+from logitmix_nlp.tokenizers import check_ids, check_length, load_tokenizer, position_limit
 
 __all__ = ["Classifier", "load_classifier"]
 
@@ -74,12 +73,14 @@ class Classifier(NamedTuple):
         if not self.is_text:
             images = [row.convert("RGB") if row.mode != self._mode() else row for row in rows]
             return dict(self.processor(images=images, return_tensors="pt"))
-        self._check_length(rows[0])
+        check_length(self.processor, self.max_length, len(rows[0]))
         columns = [list(column) for column in zip(*rows, strict=True)]
         alone = len(rows) == 1 and not pad_to_max_length  # needs no padding token
         padding = False if alone else ("max_length" if pad_to_max_length else True)
         cut = {"truncation": self.max_length is not None, "max_length": self.max_length}
-        return dict(self.processor(*columns, padding=padding, return_tensors="pt", **cut))
+        batch = dict(self.processor(*columns, padding=padding, return_tensors="pt", **cut))
+        check_ids(int(batch["input_ids"].max()), self.model, self.name)
+        return batch
 
     def batches(
         self, rows: Sequence[Any], batch_size: int, *, pad_to_max_length: bool = False
@@ -130,14 +131,6 @@ class Classifier(NamedTuple):
         channels = self.model.config.to_dict().get("num_channels", 3)
         return "L" if channels == 1 else "RGB"
 
-    def _check_length(self, row: Sequence[str]) -> None:
-        least = self.processor.num_special_tokens_to_add(len(row) == 2) + len(row)
-        if self.max_length is not None and self.max_length < least:
-            texts = "one text" if len(row) == 1 else "two texts"
-            raise ValueError(
-                f"max_seq_length must be at least {least} for {texts} and the special tokens, got {self.max_length}."
-            )
-
 
 def load_classifier(
     name: str,
@@ -167,19 +160,20 @@ def load_classifier(
             model, its `label2id` contradicts its `id2label`, or the device cannot be used.
     """
     hub = {"revision": revision, "trust_remote_code": trust_remote_code}
-    config = AutoConfig.from_pretrained(name, **hub)
+    config = load_config(name, **hub)
     is_text = _is_text(name, config)
     _check_kind(name, config, multi_label)
     _check_names(name, config)
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
-    model, report = auto.from_pretrained(name, output_loading_info=True, **hub)
+    model, report = load_weights(auto, name, config=config, **hub)
     if report["missing_keys"]:
         shown = ", ".join(sorted(report["missing_keys"])[:3])
         raise ValueError(f"{name} lacks weights ({shown}), so it would guess: give a fine-tuned classifier.")
-    processor = load_tokenizer(name, **hub) if is_text else AutoImageProcessor.from_pretrained(name, **hub)
+    processor = load_tokenizer(name, **hub) if is_text else load_image_processor(name, **hub)
     if is_text:
-        max_length = _longest(max_length, processor.model_max_length, config.to_dict().get("max_position_embeddings"))
+        of_model = position_limit(model) or config.to_dict().get("max_position_embeddings")
+        max_length = _longest(max_length, processor.model_max_length, of_model)
     return Classifier(name, model.eval().to(device), processor, is_text, max_length if is_text else None)
 
 

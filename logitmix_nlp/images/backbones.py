@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from transformers import AutoConfig, PretrainedConfig, TimmWrapperConfig
 
+from logitmix_nlp.model_folders import explained, load_config
+
 __all__ = ["BACKBONES", "TIMM_BACKBONES", "Backbone", "parse_overrides", "scratch_config"]
 
 SMALL_STEM = 4  # ResNet's stem halves height and width twice
@@ -82,7 +84,8 @@ def scratch_config(
     if name in BACKBONES:
         backbone = BACKBONES[name]
         _refuse_unknown(changes, AutoConfig.for_model(backbone.model_type), name)
-        return AutoConfig.for_model(backbone.model_type, **{**backbone.settings, **changes}), backbone.enlarge
+        with explained(f"--config_overrides {overrides}: not for {name}"):
+            return AutoConfig.for_model(backbone.model_type, **{**backbone.settings, **changes}), backbone.enlarge
     if name in TIMM_BACKBONES or name.startswith("timm/"):
         return _timm_config(TIMM_BACKBONES.get(name, name.removeprefix("timm/")), changes), 1
     if not Path(name).exists() and "/" not in name:
@@ -91,9 +94,9 @@ def scratch_config(
             f"--config_name {name}: no such model{f', did you mean {close[0]!r}' if close else ''}. Available: "
             f"{', '.join(BACKBONES)}; with timm: {', '.join(TIMM_BACKBONES)} or timm/NAME; or a folder or .json file."
         )
-    config = AutoConfig.from_pretrained(name, cache_dir=cache_dir, token=token)
+    config = load_config(name, cache_dir=cache_dir, token=token)
     _refuse_unknown(changes, config, name)
-    return AutoConfig.from_pretrained(name, cache_dir=cache_dir, token=token, **changes), 1
+    return load_config(name, cache_dir=cache_dir, token=token, **changes), 1
 
 
 def parse_overrides(text: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from transformers import AutoModelForImageClassification, BaseImageProcessor, Pr
 from logitmix_nlp.images.arguments import ImageModelArguments
 from logitmix_nlp.images.backbones import scratch_config
 from logitmix_nlp.images.pictures import common_size, make_processor, pixel_statistics, read_image
+from logitmix_nlp.model_folders import explained
 
 __all__ = ["from_scratch", "name_classes"]
 
@@ -49,7 +50,8 @@ def from_scratch(
     if "image_size" in config.to_dict():
         config.image_size = height if height == width else (height, width)
     name_classes(config, names)
-    model = AutoModelForImageClassification.from_config(config)
+    with explained(f"--config_name {args.config_name} with --config_overrides {args.config_overrides}: no such model"):
+        model = AutoModelForImageClassification.from_config(config)
     return model, make_processor(height, width, *pixel_statistics(rows, column, where), enlarged=enlarged)
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+from contextlib import nullcontext
+
 import pytest
 import samples
+import tiny
 from transformers import AutoTokenizer
 
 from glue_runs.arguments import DataArguments
@@ -38,10 +41,28 @@ def test_long_inputs_are_cut(mrpc, tokenizer):
     assert [len(ids) for ids in inputs["input_ids"]] == [7, 7]
 
 
-def test_length_beyond_the_tokenizer_warns_and_is_lowered(mrpc, tokenizer, caplog):
-    inputs = tokenize(mrpc[0]["train"], tokenizer, mrpc[1], max_length=128, pad_to_max_length=True)
-    assert "max_seq_length 128 exceeds the tokenizer's limit; 32 is used" in caplog.text
-    assert [len(ids) for ids in inputs["input_ids"]] == [32, 32]
+@pytest.mark.parametrize(("limits", "whose"), [((32, 40), "tokenizer"), ((10**30, 32), "model")])
+def test_length_beyond_tokenizer_or_model_warns_and_is_lowered(mrpc, tokenizer, caplog, monkeypatch, limits, whose):
+    monkeypatch.setattr(tokenizer, "model_max_length", limits[0])
+    model, args = tiny.bert(max_position_embeddings=limits[1]), DataArguments(task_name="mrpc", pad_to_max_length=True)
+    inputs = model_inputs({"train": mrpc[0]["train"]}, tokenizer, mrpc[1], args, model)
+    assert f"max_seq_length 128 exceeds the limit of the {whose}; 32 is used" in caplog.text
+    assert [len(ids) for ids in inputs["train"]["input_ids"]] == [32, 32]
+
+
+def test_length_without_room_for_the_texts(mrpc, tokenizer):
+    for length, fits in ((4, False), (5, True)):
+        args = DataArguments(task_name="mrpc", max_seq_length=length)
+        with nullcontext() if fits else pytest.raises(ValueError, match="at least 5 for two texts and the special"):
+            model_inputs({"train": mrpc[0]["train"]}, tokenizer, mrpc[1], args)
+
+
+def test_tokens_without_embedding(mrpc, tokenizer):
+    model, args = tiny.bert(vocab_size=12), DataArguments(task_name="mrpc")
+    with pytest.raises(
+        ValueError, match=r"gives the id \d+, but BertForSequenceClassification has embeddings for ids be"
+    ):
+        model_inputs({"train": mrpc[0]["train"]}, tokenizer, mrpc[1], args, model)
 
 
 def test_test_split_without_labels_has_no_label_column(mrpc, tokenizer):
