@@ -232,7 +232,7 @@ def test_broken_input_is_one_line_and_exit_code_two(call, tmp_path, capfd):
         assert error.startswith("error: ")
         assert message in error, (flags, error)
     assert call("--do_train", model=[f"--model_name_or_path={tmp_path}/nothing"])[0] == 2
-    assert f"error: --model_name_or_path {tmp_path}/nothing does not exist" in capfd.readouterr().err
+    assert f"error: model '{tmp_path}/nothing': there is no such folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [0, 1])
