@@ -199,7 +199,7 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, DataDescription]:
     """Model and tokenizer for the data, and the description with the label order that the model uses."""
     hub, config = hub_options(args), model_config(args)
-    description = resolve_labels(description, config.label2id)
+    description = resolve_labels(description, config.label2id, config.problem_type)
     names, has_head = description.label_names or ("score",), "ForSequenceClassification" in str(config.architectures)
     if needs_head and config.architectures and not has_head:
         raise ValueError(
@@ -210,6 +210,11 @@ def load_model(
         raise ValueError(
             f"{args.model_name_or_path} has a head of {config.num_labels} outputs, the data needs {len(names)}; "
             "to start a new head, pass --ignore_mismatched_sizes."
+        )
+    if needs_head and config.problem_type not in (None, description.problem_type):
+        raise ValueError(
+            f"{args.model_name_or_path} is trained for {config.problem_type}, the labels are those of "
+            f"{description.problem_type}: give labels of that kind, or train on these with --do_train."
         )
     config.problem_type = description.problem_type
     config.id2label = dict(enumerate(names))

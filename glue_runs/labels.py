@@ -10,6 +10,7 @@ from datasets import Sequence as ListOf
 
 from logitmix_nlp.data_sources.class_names import align_labels
 from logitmix_nlp.data_sources.encoding import MISSING_LABEL, is_multi_label
+from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 __all__ = [
     "DataDescription",
@@ -52,8 +53,8 @@ class DataDescription:
     def problem_type(self) -> str:
         """What Transformers calls this kind of labels."""
         if self.is_regression:
-            return "regression"
-        return "multi_label_classification" if self.multi_label else "single_label_classification"
+            return REGRESSION
+        return MULTI_LABEL if self.multi_label else SINGLE_LABEL
 
     @property
     def is_regression(self) -> bool:
@@ -61,12 +62,16 @@ class DataDescription:
         return self.label_names is None
 
 
-def resolve_labels(description: DataDescription, label2id: Mapping[str, int] | None) -> DataDescription:
-    """The description with the labels that the model will use; see [`align_labels`]."""
+def resolve_labels(
+    description: DataDescription, label2id: Mapping[str, int] | None, problem_type: str | None = None
+) -> DataDescription:
+    """The description with the labels, or without any the kind of labels, that the model has; see [`align_labels`]."""
     if description.is_regression:
         return description
     if not description.label_names and len(label2id or {}) == 1:
         return replace(description, label_names=None, metrics=("pearson", "spearmanr"))
+    if not description.label_names and problem_type == MULTI_LABEL:
+        description = replace(description, multi_label=True, metrics=("micro_f1",))
     names = align_labels(label2id, description.label_names, complete=description.labels_complete)
     positive = description.positive_label
     if positive < len(description.label_names):

@@ -232,8 +232,8 @@ def write_probabilities(
 ) -> None:
     """Write class, entropy and all probabilities beside the rows' own columns; names that are taken get `model_`."""
     kept, columns = keep_columns(rows), prediction_columns(logits, names, multi_label=multi_label)
-    if set(columns) & set(kept.column_names):
-        columns = prediction_columns(logits, names, multi_label=multi_label, prefix="model_")
+    while set(columns) & set(kept.column_names):
+        columns = {f"model_{name}": values for name, values in columns.items()}
     write_rows(path, kept, columns)
 
 

@@ -108,7 +108,8 @@ def test_gpt2_trains_evaluates_and_predicts(tmp_path, gpt2, rows, method):
         alone = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
         assert (model(**batch).logits - alone).abs().max() < 1e-5
     assert json.loads((out / "all_results.json").read_text())["eval_samples"] == 5
-    assert evaluate.main([str(out), "--data", str(rows), "--no_pictures", f"--output_dir={tmp_path / 'e'}"]) == 0
+    report = ["--no_pictures", "--n_bootstrap=0", f"--output_dir={tmp_path / 'e'}"]
+    assert evaluate.main([str(out), "--data", str(rows), *report]) == 0
     assert predict.main([str(out), "--data", str(rows), "--output_file", str(tmp_path / "p.jsonl")]) == 0
     found = [json.loads(line)["probability_bad"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert found == pytest.approx(alone.softmax(-1)[:, model.config.label2id["bad"]].tolist(), abs=1e-5)

@@ -76,6 +76,21 @@ def test_several_labels_per_row_end_to_end(call, tmp_path, method):
     assert "micro_f1" in (out / "README.md").read_text()
 
 
+def test_a_multi_label_model_predicts_and_is_not_scored_on_other_labels(call, tmp_path, capsys):
+    names = {"id2label": dict(enumerate("abc")), "label2id": {name: k for k, name in enumerate("abc")}}
+    model = samples.write_model(tmp_path / "model", 3, problem_type="multi_label_classification", **names)
+    rows = [{"text": text, "prediction": "old"} for text in TEXTS]
+    code, out = call(model, f"--test_file={jsonl(tmp_path / 'bare.jsonl', rows)}", "--do_predict", out="bare")
+    assert code == 0
+    for row in read_csv(out / "predictions.csv"):
+        assert row["prediction"] == "old"
+        above = [name for name in "abc" if float(row[f"model_probability_{name}"]) > 0.5]
+        assert json.loads(row["model_prediction"]) == above
+    single = jsonl(tmp_path / "x.jsonl", [{"text": text, "label": "abc"[k % 3]} for k, text in enumerate(TEXTS)])
+    assert call(model, f"--validation_file={single}", "--do_eval")[0] == 2
+    assert "is trained for multi_label_classification, the labels are those of single" in capsys.readouterr().err
+
+
 LISTS = {
     "ids": ([[0, 2], [1], []], ("0", "1", "2"), [[1, 0, 1], [0, 1, 0], [0, 0, 0]]),
     "switches": ([[1, 0, 1], [0, 1, 0], [0, 0, 0]], ("0", "1", "2"), [[1, 0, 1], [0, 1, 0], [0, 0, 0]]),

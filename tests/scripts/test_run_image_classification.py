@@ -78,6 +78,14 @@ def test_a_folder_of_images_and_the_saved_model_in_a_stock_pipeline(call, tmp_pa
     assert lines[0] == "index\tprediction"
     assert {line.split("\t")[1] for line in lines[1:]} <= {"cat", "dog"}
     assert results(out)["predict_samples"] == 4
+    found = Dataset.from_csv(str(out / "predictions.csv"), cache_dir=str(tmp_path / "cache"))
+    columns = ["image", "label", "prediction", "entropy", "probability_cat", "probability_dog"]
+    assert found.column_names == columns
+    assert found["prediction"][:] == [line.split("\t")[1] for line in lines[1:]]
+    assert all(row["label"] in row["image"] for row in found)
+    assert set(json.loads((out / "eval_class_results.json").read_text())) == {"cat", "dog"}
+    assert "eval_macro_f1" in results(out)
+    assert json.loads((out / "config.json").read_text())["data_columns"]["image"] == "image"
     classifier = pipeline("image-classification", model=str(out))
     for line, (label, number) in zip(lines[1:], [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True):
         best = classifier(image_files.picture(label, number))[0]
@@ -118,6 +126,8 @@ def test_a_pretrained_model_is_fine_tuned_evaluated_and_keeps_its_label_order(ca
     assert code == 0
     saved = Dataset.from_parquet(str(out / "eval_predictions.parquet"))
     assert saved["label"][:] == [1] * 6 + [0] * 6
+    assert [sum(row) for row in saved["probabilities"]] == pytest.approx([1] * 12, abs=1e-5)
+    assert [Path(path).parent.name for path in saved["image"]] == ["cat"] * 6 + ["dog"] * 6
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_kept(call, tmp_path):
