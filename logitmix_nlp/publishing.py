@@ -2,7 +2,6 @@
 """The Trainer's side of the Hub: when something is pushed, and what happens if that fails."""
 
 import json
-import shutil
 import sys
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import Any
 from huggingface_hub import CommitInfo
 from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedModel
-from transformers.trainer_utils import HubStrategy, SaveStrategy
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, SaveStrategy
 from transformers.utils import logging
 
 from logitmix_nlp.card_trainer import CardTrainer
-from logitmix_nlp.hub.lost_saves import KEPT_NAME, advice_for
+from logitmix_nlp.hub.lost_saves import KEPT_NAME, advice_for, last_step, left_checkpoints, new_copy
 from logitmix_nlp.hub.public_text import public_arguments
 from logitmix_nlp.hub.push_queue import PushQueue, Save
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, cause_of
@@ -28,33 +27,31 @@ __all__ = ["HubPushError", "PublishingTrainer", "push_or_explain"]
 
 logger = logging.get_logger(__name__)
 
-COPIES_NAME = ".push"  # folder of the copies that wait, inside output_dir
-
 
 class PublishingTrainer(CardTrainer):
     """Stock `Trainer` whose pushes to the Hub are safe. All flags (`push_to_hub`, `hub_strategy`, …) stay.
 
-    - A push reads a copy of the checkpoint, so each commit "Training in progress, step N" holds the model of step N,
-      and no save is skipped: they wait in a queue (`hub_always_push` changes nothing).
+    - A push reads a copy of the checkpoint, or itself if it stays, so each commit "Training in progress, step N" holds
+      the model of step N. No save is skipped: they wait in a queue (`hub_always_push` changes nothing).
     - Calls that fail for a passing reason are repeated with back-off. What fails in the end is warned of at the next
       save and at the end, with the cause; training goes on, also when the Hub is down at the start.
     - Only a white list is uploaded, see [`hub.white_list.publishable_files`]; no optimizer state, so that with
       `hub_strategy="checkpoint"` and `"all_checkpoints"` the copies on the Hub can be loaded and evaluated, while
-      resuming needs the local folder.
-    - `training_args.bin` is saved without `hub_token`.
-    - Only `waiting_saves` saves wait, so that the disk does not fill. Later saves replace one that is given up; with
-      `hub_strategy="all_checkpoints"` it is named in `lost_checkpoints`, and if `save_total_limit` may delete it, its
-      copy is kept in `output_dir/unpushed`.
+      resuming needs the local folder. `training_args.bin` is saved without `hub_token`.
+    - Only `waiting_saves` copies wait, in `output_dir/unpushed`, so that the disk does not fill; later saves replace
+      one that is given up. With `hub_strategy="all_checkpoints"` none does, so each is tried until training ends;
+      copies are made if `save_total_limit` may delete the checkpoint, and stay while the disk has room.
+      What is not pushed in the end is named in `lost_checkpoints`; a run that was killed pushes it when it goes on.
 
     Explicit [`push_to_hub`] raises [`HubPushError`]; `push_error` holds the cause of the last push that failed.
     """
 
     retry_policy = RetryPolicy()
-    waiting_saves = 3  # copies on the disk at most
+    waiting_saves = 3  # copies on the disk
     push_error: str | None = None
     _push_target: Target | None = None
     _push_queue: PushQueue | None = None
-    _push_count = 0
+    _looked_for_left = False
     _lost: tuple[Save, ...] = ()
 
     # ---- Saving ----
@@ -129,14 +126,14 @@ class PublishingTrainer(CardTrainer):
         """Checkpoints that `hub_strategy="all_checkpoints"` could not push, with what to do about each."""
         return {save.name: save.advice for save in self._lost}
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train as the base class does; if that ends with an error, saves that wait are not pushed any more."""
         try:
-            return super().train(*args, **kwargs)
+            self._queue_what_was_left(resume_from_checkpoint)
+            return super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException:
             if self._push_queue is not None:
-                if self._push_queue.stop():
-                    shutil.rmtree(Path(self.args.output_dir) / COPIES_NAME, ignore_errors=True)
+                self._push_queue.stop()
                 self._warn_of_failures()
                 self._push_queue = None
             raise
@@ -147,39 +144,42 @@ class PublishingTrainer(CardTrainer):
             return
         self._warn_of_failures()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        step = self.state.global_step
-        message = f"Training in progress, step {step}"
-        if self.args.save_strategy == SaveStrategy.EPOCH:
-            message += f", epoch {round(self.state.epoch)}"
+        step, by_epoch = self.state.global_step, self.args.save_strategy == SaveStrategy.EPOCH
+        message = f"Training in progress, step {step}" + (f", epoch {round(self.state.epoch)}" if by_epoch else "")
         commits = [("", message)]
-        if self.args.hub_strategy == HubStrategy.CHECKPOINT:
-            commits.append(("last-checkpoint/", f"{message}, checkpoint"))
-        elif self.args.hub_strategy == HubStrategy.ALL_CHECKPOINTS:
-            commits.append((f"{Path(checkpoint_folder).name}/", f"{message}, checkpoint"))
-        self._enqueue(checkpoint_folder, f"step {step}", commits, self._target())
+        own = Path(checkpoint_folder).name if self.args.hub_strategy == HubStrategy.ALL_CHECKPOINTS else None
+        if own is not None or self.args.hub_strategy == HubStrategy.CHECKPOINT:
+            commits.append((f"{own or 'last-checkpoint'}/", f"{message}, checkpoint"))
+        self._enqueue(checkpoint_folder, f"step {step}", commits, self._target(), own)
 
-    def _enqueue(self, folder: str | Path, name: str, commits: list[tuple[str, str]], target: Target) -> Future:
-        """Copy what may be published of a folder and queue it; warn if that is not possible."""
+    def _queue_what_was_left(self, checkpoint: str | bool | None) -> None:
+        """Queue checkpoints that an earlier process may not have pushed, up to the one that the run goes on from."""
+        if not self.args.push_to_hub or not self.is_world_process_zero():
+            return
+        self._looked_for_left, target, output_dir = True, self._target(), Path(self.args.output_dir)
+        wanted, until = self.args.hub_strategy == HubStrategy.ALL_CHECKPOINTS, last_step(checkpoint, output_dir)
+        for step, folder in left_checkpoints(output_dir, until, target, wanted):
+            name, message = f"{PREFIX_CHECKPOINT_DIR}-{step}", f"Training in progress, step {step}, checkpoint"
+            self._enqueue(folder, f"step {step}", [(f"{name}/", message)], target, name)
+
+    def _enqueue(
+        self, folder: str | Path, name: str, commits: list[tuple[str, str]], target: Target, own: str | None = None
+    ) -> Future:
+        """Queue a save, as a copy unless it stays; warn if that is not possible. Nothing later is pushed to `own`."""
         folder, output_dir = Path(folder), Path(self.args.output_dir)
-        copies = output_dir / COPIES_NAME
-        if self._push_queue is None:
-            self._push_queue = PushQueue(self._push_save, self.waiting_saves)
-            shutil.rmtree(copies, ignore_errors=True)  # left by a process that was killed
-        self._push_count += 1
-        copy = copies / f"{self._push_count}-{name.replace(' ', '-')}"
-        own = [place for place, _ in commits if place and self.args.hub_strategy == HubStrategy.ALL_CHECKPOINTS]
-        vanishes = self.args.save_total_limit is not None
-        keep = output_dir / KEPT_NAME / own[0] if own and vanishes else None
-        advice = advice_for(folder, output_dir, target, own, vanishes=vanishes)
-        save = Save(name, copy, tuple(commits), advice, target, keep)
-        if own:
-            save.done.add_done_callback(lambda done: self._note(save, done))
+        self._push_queue = self._push_queue or PushQueue(self._push_save, self.waiting_saves)
+        copies, vanishes = output_dir / KEPT_NAME, own is None or self.args.save_total_limit is not None
+        place = new_copy(copies, own or name.replace(" ", "-")) if vanishes and folder.parent != copies else folder
+        advice, copied = advice_for(place, output_dir, target, own), place.parent == copies
+        save = Save(name, place, tuple(commits), advice, target, copied, needed=own is not None)
+        save.done.add_done_callback(lambda done: self._note(save, done))
         try:
             check_loads(folder)
-            copy_files(folder, publishable_files(folder), copy)
+            if place != folder:
+                copy_files(folder, publishable_files(folder), place)
         except (OSError, ValueError) as error:
             self.push_error = f"The model of {name} could not be copied: {cause_of(error, target.token)}."
-            save = replace(save, advice=advice_for(folder, output_dir, target, own, vanishes=False))
+            save = replace(save, folder=folder, advice=advice_for(folder, output_dir, target, own))
             logger.warning(f"{self.push_error} It is not pushed, and stays in {folder}. {save.advice}")
             save.done.set_exception(HubPushError(f"{self.push_error} {save.advice}"))
             return save.done
@@ -187,7 +187,7 @@ class PublishingTrainer(CardTrainer):
         return save.done
 
     def _note(self, save: Save, done: Future) -> None:
-        self._lost += (save,) if done.exception() is not None else ()
+        self._lost += (save,) if save.needed and done.exception() is not None else ()
 
     def _push_save(self, save: Save, on_failure: Any, sleep: Any) -> CommitInfo:
         """Push one save, in the thread of the queue."""
@@ -243,8 +243,7 @@ class PublishingTrainer(CardTrainer):
             `CommitInfo`, or a `Future` of it if not `blocking`; `None` in processes other than the first.
 
         Raises:
-            HubPushError: If the push fails. Everything lies in `output_dir`, and the message has the command that
-                pushes it later.
+            HubPushError: If the push fails; the message has the command that pushes `output_dir` later.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model(_internal_call=True)
@@ -259,10 +258,12 @@ class PublishingTrainer(CardTrainer):
         try:
             self.create_model_card(**kwargs)  # on all processes, which evaluate together
         except (OSError, ValueError) as error:
-            cause = f"The model card could not be written: {cause_of(error, target.token)}."
-            logger.warning(f"{cause} The model is pushed without a new one.")
+            cause = cause_of(error, target.token)
+            logger.warning(f"The model card could not be written: {cause}. The model is pushed without a new one.")
         if not self.is_world_process_zero():
             return None
+        if not self._looked_for_left:
+            self._queue_what_was_left(True)
         self._finish_current_push()
         if not blocking:
             return self._enqueue(folder, "the end", [("", commit_message)], target)

@@ -83,7 +83,7 @@ ALLOWED = {
         "logitmix_nlp.stored_temperature",
         "logitmix_nlp.training_args",
     ),
-    "logitmix_nlp.hub": ("logitmix_nlp.hub",),
+    "logitmix_nlp.hub": ("logitmix_nlp.checkpoints", "logitmix_nlp.hub", "logitmix_nlp.whole_files"),
     "logitmix_nlp.__main__": ("logitmix_nlp.commands",),
     "logitmix_nlp.commands.push": ("logitmix_nlp.hub", "logitmix_nlp.stored_temperature"),
     "logitmix_nlp.publishing": ("logitmix_nlp.card_trainer", "logitmix_nlp.hub"),

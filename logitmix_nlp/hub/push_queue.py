@@ -23,6 +23,7 @@ __all__ = ["PushQueue", "Save", "UNFINISHED", "finish_at_exit"]
 
 logger = logging.get_logger(__name__)
 
+ROOM = 10  # copies that must still fit on the disk; a checkpoint with its optimizer takes as much as three
 UNFINISHED: set["PushQueue"] = set()  # with saves that wait or messages that nobody read
 
 
@@ -32,11 +33,12 @@ class Save:
 
     Args:
         name (`str`): What it is, for messages: `step 20`.
-        folder (`Path`): Its copy, which nobody else writes to; deleted once it is pushed or given up.
+        folder (`Path`): Where it lies; nobody writes to it.
         commits (`tuple`): Folder in the repository (`""` is its root) and message of each commit.
         advice (`str`): What to do if it is given up, for messages: a command line, or that later saves replace it.
         target (`Target`): Where to push.
-        keep (`Path`, *optional*): Where its copy is moved if it is given up; `None` deletes it.
+        copied (`bool`): Whether the folder is a copy, which is deleted once it is pushed or given up.
+        needed (`bool`): Whether no later save replaces it. Its copy stays if it is given up.
         done (`Future`): Gets the last commit, or the error.
     """
 
@@ -45,8 +47,19 @@ class Save:
     commits: tuple[tuple[str, str], ...]
     advice: str
     target: Target
-    keep: Path | None = None
+    copied: bool = True
+    needed: bool = False
     done: Future = field(default_factory=Future)
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for the checkpoints of the next steps beside this copy."""
+        size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return shutil.disk_usage(self.folder).free > ROOM * size
+
+    def delete_copy(self) -> None:
+        """Delete the folder if it is a copy."""
+        if self.copied:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class _Stopped(BaseException):
@@ -57,31 +70,37 @@ class PushQueue:
     """Push saves in the order they came, in a thread of its own.
 
     A save that fails for a passing reason stays first in the queue; it is tried again when the next one comes, and by
-    [`wait`]. One that fails for good is given up, and so is, when too many wait, the oldest; `messages` says so.
+    [`wait`]. One that fails for good is given up, and, when too many copies wait, the oldest; `messages` says so.
 
     Args:
         push (`Callable`): Pushes one save; gets the save, a function to call after each failure that may pass, and one
             that waits so many seconds. Raises [`HubPushError`].
-        limit (`int`): Saves that may be in the queue, at least 2, and copies of given-up saves that are kept, which
-            bounds the disk space.
-        patience (`float`): Seconds that [`submit`] waits for a slow Hub, not for one that fails, before it gives a
-            save up.
+        limit (`int`): Copies that may be in the queue, at least 2, which bounds the disk space; of saves that are
+            needed, as many as the disk has room for.
+        patience (`float`): Seconds that [`submit`] waits for a slow Hub before it gives a save up.
+        brief (`float`): Seconds that it waits at most for one that fails.
     """
 
-    def __init__(self, push: Callable[[Save, Callable, Callable], Any], limit: int = 3, patience: float = 600.0):
-        self._push, self._limit, self._patience = push, limit, patience
+    def __init__(
+        self,
+        push: Callable[[Save, Callable, Callable], Any],
+        limit: int = 3,
+        patience: float = 600.0,
+        brief: float = 30.0,
+    ):
+        self._push, self._limit, self._patience, self._brief = push, limit, patience, brief
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._reason = ""
         self._waiting: deque[Save] = deque()
-        self._busy = self._failing = self._paused = False
+        self._busy = self._paused = False
+        self._failing_since = math.inf
         self._thread: threading.Thread | None = None
         self._messages: list[str] = []
         self._places: set[Path] = set()
-        self._kept: deque[Save] = deque()
 
     def submit(self, save: Save) -> None:
-        """Put a save at the end of the queue; waits only for a Hub that works but is slow.
+        """Put a save at the end of the queue; waits for a Hub that is slow, or has failed for a moment only.
 
         Args:
             save (`Save`): What to push.
@@ -90,21 +109,31 @@ class PushQueue:
             self._submit(save)
         except BaseException:  # such as KeyboardInterrupt
             if save not in self._waiting:
-                shutil.rmtree(save.folder, ignore_errors=True)
+                save.delete_copy()
             raise
 
     def _submit(self, save: Save) -> None:
         deadline = time.monotonic() + self._patience
         with self._changed:
-            while len(self._waiting) >= self._limit and not self._failing and time.monotonic() < deadline:
-                self._changed.wait(max(deadline - time.monotonic(), 0.0))
-            while len(self._waiting) >= self._limit:
-                oldest = self._waiting[1 if self._busy else 0]
+            self._resume()
+            while self._is_full(save) and not self._paused:
+                left = min(deadline, self._failing_since + self._brief) - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            while self._is_full(save):
+                oldest = next(other for other in list(self._waiting)[self._busy :] if other.copied)
                 self._give_up(oldest, f"{self._limit} saves were waiting for the Hub")
             self._waiting.append(save)
             UNFINISHED.add(self)
-            self._places.add(save.folder.parent)
+            if save.copied:
+                self._places.add(save.folder.parent)
             self._resume()
+
+    def _is_full(self, save: Save) -> bool:
+        """Whether the copy of a save is one too many."""
+        copies = sum(other.copied for other in self._waiting)
+        return save.copied and copies >= self._limit and not (save.needed and save.has_room())
 
     def wait(self, seconds: float = math.inf) -> None:
         """Wait until all saves are pushed; those that still fail are given up.
@@ -185,31 +214,23 @@ class PushQueue:
         self._finish(save, HubPushError(f"The model of {save.name} was not pushed: {reason}."))
 
     def _finish(self, save: Save, result: Any) -> None:
-        if isinstance(result, HubPushError):
-            if save.keep is not None:
-                self._keep(save)
+        failed = isinstance(result, HubPushError)
+        if not (failed and save.needed and save.copied and self._keeps(save)):
+            save.delete_copy()
+        if failed:
             save.done.set_exception(result)
         else:
             save.done.set_result(result)
-        shutil.rmtree(save.folder, ignore_errors=True)
 
-    def _keep(self, save: Save) -> None:
-        """Move the copy of a given-up save to where its advice says it is; of too many, the oldest is deleted."""
-        shutil.rmtree(save.keep, ignore_errors=True)
-        try:
-            save.keep.parent.mkdir(exist_ok=True)
-            save.folder.rename(save.keep)
-        except OSError as error:
-            self._messages.append(f"The copy of {save.name} could not be moved to {save.keep}: {cause_of(error)}.")
-            return
-        self._kept.append(save)
-        if len(self._kept) > self._limit:
-            oldest = self._kept.popleft()
-            shutil.rmtree(oldest.keep, ignore_errors=True)
-            self._messages.append(
-                f"{oldest.keep} was deleted, as {self._limit} saves that could not be pushed are kept: the model of "
-                f"{oldest.name} is lost unless its checkpoint is still there."
-            )
+    def _keeps(self, save: Save) -> bool:
+        """Whether the copy of a given-up save stays, which may be the last of its checkpoint."""
+        if save.has_room():
+            return True
+        self._messages.append(
+            f"{save.folder} was deleted, as the disk is nearly full: the model of {save.name} is lost unless its "
+            "checkpoint is still there."
+        )
+        return False
 
     def _tidy(self) -> None:
         """Remove the folders of the copies if they are empty; by the thread that fills them, never while it does."""
@@ -219,7 +240,7 @@ class PushQueue:
 
     def _note_failure(self, error: BaseException) -> None:
         with self._changed:
-            self._failing = True
+            self._failing_since = min(self._failing_since, time.monotonic())
             self._changed.notify_all()
 
     def _sleep(self, seconds: float) -> None:
@@ -246,13 +267,14 @@ class PushQueue:
                 logger.debug("Where the error came from:", exc_info=True)
             with self._changed:
                 self._busy = False
-                self._failing = isinstance(outcome, HubPushError)
-                if self._failing and outcome.passing and not self._stop.is_set():
+                failed = isinstance(outcome, HubPushError)
+                self._failing_since = min(self._failing_since, time.monotonic()) if failed else math.inf
+                if failed and outcome.passing and not self._stop.is_set():
                     self._paused = True
                     self._messages.append(f"{outcome} It is tried again at the next save and at the end.")
                 else:
                     self._waiting.popleft()
-                    if self._failing:
+                    if failed:
                         self._messages.append(f"{outcome} {save.advice}")
                     self._finish(save, outcome)
                     self._settle()

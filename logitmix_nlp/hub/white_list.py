@@ -16,6 +16,8 @@ from transformers.utils import (
     SAFE_WEIGHTS_NAME,
 )
 
+from logitmix_nlp.whole_files import PARTIAL
+
 __all__ = [
     "CARD_NAME", "PROCESSOR_FILES", "TRAINING_ARGUMENTS_NAME", "check_loads", "copy_files", "publishable_files",
     "weight_files",
@@ -123,24 +125,25 @@ def check_loads(folder: str | Path) -> None:
 
 
 def copy_files(folder: str | Path, names: Iterable[str], destination: str | Path) -> None:
-    """Copy files into a new folder, whole or not at all.
+    """Copy files into a new folder, which appears whole or not at all, also if the process is killed.
 
     A copy, not links: `Trainer` overwrites files in place when a folder is saved to again, which links would follow.
 
     Args:
         folder (`str` or `Path`): Where the files lie.
         names (`Iterable[str]`): Paths relative to it.
-        destination (`str` or `Path`): Folder to make; what it held is deleted.
+        destination (`str` or `Path`): Folder to make. While it is copied, its name ends with `.partial`.
 
     Raises:
         OSError: If it cannot be done, as when the disk is full; nothing of the copy is left then.
     """
-    destination = Path(destination)
-    shutil.rmtree(destination, ignore_errors=True)
+    partial = Path(f"{destination}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
         for name in names:
-            (destination / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path(folder) / name, destination / name)
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(folder) / name, partial / name)
+        partial.rename(destination)
     except BaseException:
-        shutil.rmtree(destination, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise

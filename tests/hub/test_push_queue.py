@@ -2,13 +2,15 @@
 """The queue alone: order, disk space, a Hub that fails, and the end."""
 
 import sys
-from threading import Event
+from dataclasses import replace
+from threading import Event, Timer
+from types import SimpleNamespace
 
 import pytest
 
 from logitmix_nlp.hub import push_queue
 from logitmix_nlp.hub.push_queue import PushQueue, Save, finish_at_exit
-from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, requested_wait, with_retries
+from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, with_retries
 from logitmix_nlp.hub.upload import Target
 
 
@@ -39,11 +41,12 @@ def hub():
 
 @pytest.fixture
 def save(tmp_path):
-    def make(number, keep=None):
+    def make(number, needed=False):
         folder = tmp_path / "copies" / str(number)
         folder.mkdir(parents=True)
         (folder / "weights").write_text(f"step {number}")
-        return Save(f"step {number}", folder, (("", "m"),), f"To push it: push-it {number}", Target("me/tiny"), keep)
+        advice = f"To push it: push-it {number}"
+        return Save(f"step {number}", folder, (("", "m"),), advice, Target("me/tiny"), needed=needed)
 
     yield make
     push_queue.UNFINISHED.clear()
@@ -165,17 +168,76 @@ def test_stopping_gives_up_what_waits_and_lets_the_running_push_end(hub, save):
     assert hub.got == ["step 0"]
 
 
-def test_a_given_up_save_that_is_the_last_of_its_checkpoint_is_kept_but_not_too_many(hub, save, tmp_path):
+def room(monkeypatch, enough):
+    """Let the disk seem empty or full."""
+    monkeypatch.setattr(push_queue.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e15 if enough else 1.0))
+
+
+def test_a_given_up_save_that_is_needed_is_kept_while_the_disk_has_room(hub, save, tmp_path, monkeypatch):
     hub.outcomes = {f"step {number}": HubPushError("403.") for number in range(4)}
     queue = PushQueue(hub.push, limit=2)
     for number in range(4):
-        queue.submit(save(number, tmp_path / "kept" / str(number)))
+        room(monkeypatch, number != 1)
+        queue.submit(save(number, needed=number != 3))
+        queue.wait()
+    assert sorted(path.name for path in (tmp_path / "copies").iterdir()) == ["0", "2"]
+    assert (tmp_path / "copies" / "2" / "weights").read_text() == "step 2"
+    (lost,) = [message for message in queue.messages() if "is lost" in message]
+    assert "the disk is nearly full: the model of step 1" in lost
+
+
+def test_needed_saves_wait_as_long_as_the_disk_has_room(hub, save, monkeypatch):
+    room(monkeypatch, True)
+    hub.outcomes["step 0"] = HubPushError("out of order.", passing=True)
+    queue = PushQueue(hub.push, limit=2, patience=0.05, brief=0.05)
+    saves = [save(number, needed=True) for number in range(6)]
+    for item in saves[:5]:
+        queue.submit(item)
+    room(monkeypatch, False)
+    hub.gate.clear()
+    queue.submit(saves[5])
+    assert len([item for item in saves if item.done.done()]) == 4
+    hub.outcomes.clear()
+    hub.gate.set()
     queue.wait()
-    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["2", "3"]
-    assert (tmp_path / "kept" / "3" / "weights").read_text() == "step 3"
-    lost = [message for message in queue.messages() if "is lost" in message]
-    assert [f"the model of step {number}" in message for number, message in enumerate(lost)] == [True, True]
-    assert not (tmp_path / "copies").exists()
+    assert [item.done.exception() is None for item in saves] == [f"step {number}" in hub.got for number in range(6)]
+    assert hub.got[-1] == "step 5"
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_what_fails_for_a_moment_drops_nothing(save, monkeypatch, needed):
+    room(monkeypatch, True)
+    got, failed, again = [], Event(), Event()
+
+    def push(item, on_failure, sleep):
+        if not failed.is_set():
+            on_failure(ConnectionResetError())
+            failed.set()
+            again.wait(20)
+        got.append(item.name)
+        return item.name
+
+    queue, saves = PushQueue(push, limit=3), [save(number, needed) for number in range(4)]
+    for item in saves[:3]:
+        queue.submit(item)
+    assert failed.wait(10)
+    Timer(0.1, again.set).start()
+    queue.submit(saves[3])
+    queue.wait()
+    assert got == [f"step {number}" for number in range(4)]
+    assert queue.messages() == []
+
+
+def test_a_folder_that_is_no_copy_is_never_deleted(hub, save):
+    hub.outcomes["step 1"] = HubPushError("403.")
+    queue, saves = PushQueue(hub.push, limit=2), [replace(save(number), copied=False) for number in range(5)]
+    hub.gate.clear()
+    for item in saves[:4]:
+        queue.submit(item)
+    hub.gate.set()
+    queue.wait()
+    assert hub.got == ["step 0", "step 2", "step 3"]
+    assert all(item.folder.exists() for item in saves)
 
 
 def test_an_interruption_while_a_save_is_queued_leaves_no_copy(hub, save, tmp_path, monkeypatch):
@@ -187,6 +249,10 @@ def test_an_interruption_while_a_save_is_queued_leaves_no_copy(hub, save, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         queue.submit(item)
     assert not item.folder.exists()
+    item = replace(save(1), copied=False)
+    with pytest.raises(KeyboardInterrupt):
+        queue.submit(item)
+    assert item.folder.exists()
 
 
 def test_the_end_of_the_program_waits_for_pushes_and_tells_what_was_lost(hub, save, caplog):
@@ -227,37 +293,3 @@ def test_a_push_that_waits_to_try_again_can_be_stopped(save):
         "The model of step 0 was not pushed: the training was broken off. To push it: push-it 0"
     ]
     assert isinstance(item.done.exception(), HubPushError)
-
-
-def test_waits_double_up_to_a_limit_with_jitter():
-    policy = RetryPolicy(first_wait=1.0, longest_wait=8.0)
-    for failures, longest in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (9, 8.0)):
-        waits = [policy.wait(failures) for _ in range(200)]
-        assert longest / 2 <= min(waits) < 0.6 * longest
-        assert 0.9 * longest < max(waits) <= longest
-    assert 30.5 <= policy.wait(1, asked=30.0) <= 31.0
-
-
-def test_what_an_answer_asks_to_wait():
-    assert requested_wait({"Retry-After": "7"}) == 7.0
-    assert requested_wait({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
-    assert requested_wait({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}) > 3000
-    assert requested_wait({"RateLimit": '"api";r=0;t=55'}) == 55.0
-    assert requested_wait({"Retry-After": "soon"}) is None
-    assert requested_wait({}) is None
-
-
-def test_attempts_are_counted():
-    calls, waits = [], []
-
-    def call():
-        calls.append(1)
-        raise ConnectionResetError
-
-    with pytest.raises(ConnectionResetError):
-        with_retries(call, RetryPolicy(attempts=3, first_wait=1.0), sleep=waits.append)
-    assert len(calls) == 3
-    assert 0.5 <= waits[0] <= 1.0 <= waits[1] <= 2.0
-    with pytest.raises(ConnectionResetError):
-        with_retries(call, RetryPolicy(attempts=3, first_wait=20.0, patience=5.0), sleep=waits.append)
-    assert len(calls) == 4

@@ -37,7 +37,7 @@ def test_every_strategy_pushes_what_it_says(server, tmp_path, strategy):
         if inside:
             assert inside == local(tmp_path / "out" / f"checkpoint-{step}", MODEL_FILES)
     assert commit.oid == repository.commits[-1].oid
-    assert not (tmp_path / "out" / ".push").exists()
+    assert not (tmp_path / "out" / "unpushed").exists()
 
 
 def test_what_is_loaded_back_gives_the_same_logits(server, tmp_path):

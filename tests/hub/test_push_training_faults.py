@@ -103,7 +103,7 @@ def test_a_full_disk_costs_the_push_of_a_save_and_no_more(server, tmp_path, warn
     keeper, copyfile = Keeper(), shutil.copyfile
 
     def full(source, target):
-        if ".push" in str(target) and "checkpoint-4" in str(source) and str(target).endswith("model.safetensors"):
+        if "unpushed" in str(target) and "checkpoint-4" in str(source) and str(target).endswith("model.safetensors"):
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         return copyfile(source, target)
 
@@ -168,7 +168,7 @@ def test_a_training_that_breaks_off_does_not_wait_for_the_hub(server, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         run.train()
     assert "the training was broken off" in warned()
-    assert not any((tmp_path / "out").glob(".push/*"))
+    assert not any((tmp_path / "out").glob("unpushed/*"))
 
 
 @pytest.mark.parametrize("name", ["a b", "me/me/tiny", "tiny.git"])
