@@ -4,6 +4,8 @@
 import errno
 import shlex
 import shutil
+import time
+from threading import Event, Timer
 
 import pytest
 from hub_runs import MODEL_FILES, POLICY, READ_TOKEN, TOKEN, USERS, Keeper, by_step, local, trainer
@@ -48,6 +50,25 @@ def test_saves_made_while_the_hub_fails_are_pushed_when_it_is_back(server, tmp_p
     assert list(keeper.weights) == [1, 2, 3, 4, 5, 6]
     assert "'Training in progress, step 1' to me/tiny failed" in warned()
     assert not run.push_failed
+
+
+@pytest.mark.parametrize("strategy", ["every_save", "all_checkpoints"])
+def test_a_failure_of_a_moment_while_saves_come_fast_drops_none(server, tmp_path, warned, strategy):
+    server.fail("/commit/", status=500, times=1)
+    held = server.fail("/commit/", until=Event(), times=1)  # the second try, while four saves come
+
+    def soon():
+        while held.hits == 0:
+            time.sleep(0.005)
+        Timer(1.0, held.until.set).start()
+
+    keeper = Keeper({3: soon})
+    run = trainer(tmp_path / "out", keeper, hub_strategy=strategy, save_steps=1, save_total_limit=1)
+    run.train()
+    assert by_step(server.repository("me/tiny")) == keeper.weights
+    assert list(keeper.weights) == [1, 2, 3, 4, 5, 6]
+    assert "was not pushed" not in warned()
+    assert push_or_explain(run)
 
 
 def test_a_refused_push_warns_with_the_cause_and_a_later_push_completes(server, tmp_path, warned, monkeypatch):
