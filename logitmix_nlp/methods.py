@@ -9,6 +9,7 @@ __all__ = [
     "LossWeights",
     "MixMethod",
     "get_method",
+    "mixed_weights",
     "mixing_probability",
     "step_weights",
     "warmup_probability",
@@ -198,3 +199,9 @@ def step_weights(
     if warmup_draw >= warmup and weights.mix_weight:
         return replace(weights, cls_weight=0.0, sim_weight=0.0)
     return weights
+
+
+def mixed_weights(weights: LossWeights, warmup: str) -> set[LossWeights]:
+    """All weights that a mixed batch may have in a training with this warm-up, see [`step_weights`]."""
+    draws = {0.0, float(warmup != "none")}
+    return {step_weights(weights, mix_prob=1.0, warmup=0.5, mix_draw=0.0, warmup_draw=draw) for draw in draws}

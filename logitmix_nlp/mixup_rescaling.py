@@ -113,7 +113,7 @@ def _logits(
         for inputs in inputs_of(batches, device):
             rows = len(inputs[main_input(model)])
             if not known:
-                probe(mixer, model, inputs, rows, places, needs_similarity=False)
+                probe(mixer, model, inputs, rows, places, needs_similarity=False, keeps=(False,))
                 known = True
             own = MixPlan(torch.arange(rows, device=device), torch.ones(rows, device=device))
             changed = mixer.activate(inputs, own, places[0], keep_clean=False, blend=change)

@@ -2,13 +2,15 @@
 """Run a model on batches and leave it as it was found."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["evaluation_mode", "inputs_of"]
+__all__ = ["evaluation_mode", "inputs_of", "stirred"]
 
 
 @contextmanager
@@ -43,3 +45,57 @@ def inputs_of(batches: Iterable[Mapping[str, Any]], device: torch.device) -> Ite
         }
     if not count:
         raise ValueError("No batches: give at least one. (A generator can be read only once.)")
+
+
+@contextmanager
+@torch.no_grad()
+def stirred(model: nn.Module, inputs: dict[str, Any], main_input: str) -> Iterator[dict[str, Any]]:
+    """Make a model tell rows apart while the context is open, as one can that has learnt something.
+
+    Weights that are all equal, as of a head that starts at zero, get random values, and have their old ones back
+    afterwards. Batch normalisation normalises by these rows, without which signals vanish in fresh models. No random
+    number of the global generator is drawn.
+
+    Args:
+        model (`nn.Module`): In evaluation mode, its parameters not sharded.
+        inputs (`dict[str, Any]`): Keyword arguments of the model; not written to.
+        main_input (`str`): Name of the main input.
+
+    Yields:
+        `dict[str, Any]`: Keyword arguments with other content in every row: random tokens in place of all but padding
+        and special ones, or noise on real numbers.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with ExitStack() as restored:
+        for p in model.parameters():
+            if p.dim() > 1 and p.is_floating_point() and p.numel() and bool(torch.eq(*p.aminmax())):
+                restored.callback(p.copy_, p.clone())
+                p.copy_(torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5)
+        content = {**inputs, main_input: _other_content(inputs[main_input], model.config, generator)}
+        standardise = partial(_standardise, {})
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                restored.callback(module.register_forward_hook(standardise).remove)
+        model(**content)
+        yield content
+
+
+def _other_content(values: torch.Tensor, config: Any, generator: torch.Generator) -> torch.Tensor:
+    if values.is_floating_point():
+        return values + torch.randn(values.shape, generator=generator).to(values)
+    special = [value for name, value in vars(config).items() if name.endswith("token_id") and isinstance(value, int)]
+    special = torch.tensor([*special, 0], device=values.device)
+    size = max(getattr(config, "vocab_size", 0), int(values.max()) + 1)
+    drawn = torch.randint(size, values.shape, generator=generator).to(values)
+    return torch.where(torch.isin(values, special) | torch.isin(drawn, special), values, drawn)
+
+
+def _standardise(known: dict[nn.Module, tuple], module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+    """Bring each channel to mean 0 and deviation 1 of the first rows that came by."""
+    shape = (-1, *[1] * (output.dim() - 2))
+    if module not in known:
+        values = output.double().transpose(0, 1).flatten(1)  # squares of what has all but vanished
+        mean, deviation = values.mean(1), values.std(1, correction=0)
+        known[module] = mean.view(shape), torch.where(deviation > 0, deviation, 1.0).view(shape)
+    mean, deviation = known[module]
+    return ((output - mean) / deviation).to(output.dtype)

@@ -42,7 +42,7 @@ class SiteMixer:
         pooler = find_pooler(model) if blocks else None
         self._model, self._main_input = model, main_input(model)
         self._modules = list(dict.fromkeys([*blocks, *([pooler] if pooler is not None else [])]))
-        self._last = self._calls if pooler is not None else self._calls - 1
+        self._all_rows: set[int] = set()  # depths of the sites for which all rows run from the start
         self._positions: dict[nn.Module, list[int]] = {}
         self._dims: dict[tuple[Call, Path], tuple[int, int]] = {}  # dimension of the rows, entries per row
         self._counts: dict[nn.Module, int] = {}
@@ -53,6 +53,7 @@ class SiteMixer:
         self._depth = 0
         self._keep_clean = True
         self._stacked = False
+        self._whole = False
         self._mixed_rows = False
 
     @contextmanager
@@ -90,13 +91,12 @@ class SiteMixer:
                 self._seen = None
         few, many = records
         order = [module for (_, side), module, _ in few if side == "in"]
-        expected = self._calls if any(depth <= self._calls for depth in site_depths) else self._last + 1
+        expected = max(self._calls, *site_depths)
         if [entry[:2] for entry in few] != [entry[:2] for entry in many] or len(order) < expected:
             raise ValueError(
                 f"{type(self._model).__name__} called its {len(self._modules)} blocks {len(order)} times in a "
                 f"forward pass, expected {expected}: it can be mixed at its inputs only, if they are real numbers."
             )
-        self._last = min(self._last, len(order) - 1)
         for position, module in enumerate(order):
             self._positions.setdefault(module, []).append(position)
         for (call, _, shapes), (_, _, others) in zip(few, many, strict=True):
@@ -104,6 +104,14 @@ class SiteMixer:
                 scaled = [dim for dim, size in enumerate(shape) if others[path][dim] * sizes[0] == size * sizes[1]]
                 if scaled:
                     self._dims[call, path] = (scaled[0], shape[scaled[0]] // sizes[0])
+
+    def run_all_rows(self, site: Site) -> None:
+        """From now on let all `2B` rows run from the start for this site, for models whose blocks need them."""
+        self._all_rows.add(site.depth)
+
+    def runs_all_rows(self, site: Site) -> bool:
+        """Whether [`run_all_rows`] was called for this site."""
+        return site.depth in self._all_rows
 
     def activate(
         self,
@@ -124,8 +132,8 @@ class SiteMixer:
             inputs (`dict[str, Any]`): Keyword arguments of the model for `B` rows, without labels; not written to.
             plan (`MixPlan`): Pairs and shares of the `B` rows.
             site (`Site`): Where to mix, from [`find_sites`].
-            keep_clean (`bool`): Whether the clean rows go on behind the site. The last `B` rows of the output are the
-                mixed ones; if `keep_clean`, the first `B` are the clean ones.
+            keep_clean (`bool`): Whether the clean rows go on behind the site (after [`run_all_rows`] they always do).
+                The last `B` rows of the output are the mixed ones; if `keep_clean`, the first `B` are the clean ones.
             blend (`Blend`): How the plan is applied to rows.
             guide (`Guide`, *optional*): Clean loss whose gradient by the pixels `blend` needs; at the input only.
             start (`Start`, *optional*): Where `guide` takes it, if not at the pixels.
@@ -133,7 +141,8 @@ class SiteMixer:
         Returns:
             `dict[str, Any]`: Keyword arguments of the model.
         """
-        self._plan, self._depth, self._keep_clean, self._blend = plan, site.depth, keep_clean, blend
+        self._whole = self.runs_all_rows(site)
+        self._plan, self._depth, self._keep_clean, self._blend = plan, site.depth, keep_clean or self._whole, blend
         self._mixed_rows = site.depth == INPUT
         main = self._main_input
         if guide is not None:
@@ -144,7 +153,7 @@ class SiteMixer:
             mixed = mixed_inputs(inputs, plan, main, pixels)
             return join_rows(inputs, mixed, len(plan.index)) if keep_clean else mixed
         rowwise = [value for value in inputs.values() if has_rows(value, len(plan.index))]
-        self._stacked = len(rowwise) > 1 or not rowwise[0].is_floating_point()
+        self._stacked = self._whole or len(rowwise) > 1 or not rowwise[0].is_floating_point()
         if not self._stacked:  # images: blocks get nothing but hidden states, so the batch may grow at the site
             return dict(inputs)
         return join_rows(inputs, mixed_inputs(inputs, plan, main, None), len(plan.index))
@@ -203,19 +212,22 @@ class SiteMixer:
     def _enter(self, position: int, values: Any) -> Any:
         call = (position, "in")
         if position < self._depth:
-            return map_tensors(values, partial(self._half, call, 0))
+            return values if self._whole else map_tensors(values, partial(self._half, call, 0))
         if position == 0:
             path, hidden = self._hidden(call, values)
             mixed = self._mixed(self._half(call, 0, path, hidden), self._dims[call, path][0])
             values = map_tensors(values, lambda where, x: mixed if x is hidden else x)
-        return values if self._keep_clean else map_tensors(values, partial(self._half, call, 1))
+        if self._keep_clean or position == self._calls:  # the pooler gets what the head gets
+            return values
+        return map_tensors(values, partial(self._half, call, 1))
 
     def _leave(self, position: int, output: Any) -> Any:
-        path, hidden = self._hidden((position, "out"), output)
-        dim, changed = self._dims[(position, "out"), path][0], hidden
+        call = (position, "out")
+        path, hidden = self._hidden(call, output)
+        dim, changed = self._dims[call, path][0], hidden
         if position == self._depth - 1:
-            changed = self._mixed(hidden, dim)
-        if position == self._last and self._stacked and not self._keep_clean:
+            changed = self._mixed(self._half(call, 0, path, hidden), dim)
+        if position == max(self._depth, self._calls) - 1 and self._stacked and not self._keep_clean:
             changed = torch.cat([changed, changed], dim)  # the head may look at the 2B rows of the inputs, too
         return map_tensors(output, lambda where, x: changed if where == path else x)
 

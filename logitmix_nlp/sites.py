@@ -76,7 +76,7 @@ def find_blocks(model: nn.Module) -> tuple[list[nn.Module], int]:
     """Blocks that data passes through one after the other, and how often blocks are called in a forward pass.
 
     The blocks are the largest list of modules in the encoder that is not part of another list (lists of lists are
-    flattened). A block may be shared, as in ALBERT: then there are more calls than blocks.
+    flattened). Where layers share blocks, in groups as in ALBERT or all of them one, there are more calls than blocks.
 
     Args:
         model (`PreTrainedModel` or `PeftModel`): A classifier, not wrapped for distributed training.
@@ -89,9 +89,9 @@ def find_blocks(model: nn.Module) -> tuple[list[nn.Module], int]:
     if not lists or model.config.is_encoder_decoder:
         return [], 0
     blocks = _flatten(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
-    declared = model.config.num_hidden_layers if "num_hidden_layers" in dir(model.config) else 0
-    shared = declared > len(blocks) and declared % len(blocks) == 0
-    return blocks, declared if shared else len(blocks)
+    layers = getattr(model.config, "num_hidden_layers", 0)
+    groups = getattr(model.config, "num_hidden_groups", 1 if len(blocks) == 1 else layers)
+    return blocks, layers * len(blocks) // groups if layers else len(blocks)
 
 
 def find_pooler(model: nn.Module) -> nn.Module | None:

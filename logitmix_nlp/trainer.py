@@ -15,7 +15,7 @@ from logitmix_nlp.functional.lamix import lamix_parts
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.lamix import SoftHeadTrainer, check_soft_head, soft_head, split_logits
-from logitmix_nlp.methods import LossWeights, mixing_probability, step_weights, warmup_probability
+from logitmix_nlp.methods import LossWeights, mixed_weights, mixing_probability, step_weights, warmup_probability
 from logitmix_nlp.mixers import Mixture, check_mixer, pixel_scale
 from logitmix_nlp.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.publishing import PublishingTrainer
@@ -177,19 +177,12 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
         outputs, clean, mixed, plan = self._forward(model, inputs, mixture, site, weights)
         clean_logits, clean_soft = split_logits(clean, self.num_labels)
         mixed_logits, mixed_soft = split_logits(mixed, self.num_labels)
+        problem_type = self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels)
         parts = lamix_parts(
-            clean_logits,
-            mixed_logits,
-            labels,
-            plan,
-            **weights.as_dict(),
-            **self.args.loss_options,
-            clean_soft=clean_soft,
-            mixed_soft=mixed_soft,
-            label_lam=label_lam,
-            problem_type=self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels),
+            clean_logits, mixed_logits, labels, plan, **weights.as_dict(), **self.args.loss_options,
+            clean_soft=clean_soft, mixed_soft=mixed_soft, label_lam=label_lam, problem_type=problem_type,
             reduction="sum",
-        )
+        )  # fmt: skip
         # The gradients of all processes are averaged, so this makes the sum over their rows a mean over the rows.
         scale = self.accelerator.num_processes / self._window_rows
         parts = {name: part * scale for name, part in parts.items()}
@@ -237,16 +230,10 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
             return None, None, weights, None
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         mixture, label_lam = draw_mixture(
-            args,
-            len(labels),
-            generator,
-            partial(self._clean_loss, labels=labels),
-            per_sample=args.lam_per_sample,
-            pairing=args.mix_pairing,
-            puzzle_options=args.puzzle_settings,
-            pixels=pixel_scale(self.processing_class),
+            args, len(labels), generator, partial(self._clean_loss, labels=labels), per_sample=args.lam_per_sample,
+            pairing=args.mix_pairing, puzzle_options=args.puzzle_settings, pixels=pixel_scale(self.processing_class),
             device=labels.device,
-        )
+        )  # fmt: skip
         return mixture, self._sites[int(site_draw * len(self._sites))], weights, label_lam
 
     def _clean_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -278,8 +265,10 @@ class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
         if self.args.loss_weights.needs_mixed:
             warn_of_lone_rows(self.args)
             callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            keeps = {weights.needs_clean for weights in mixed_weights(self.args.loss_weights, self.args.mix_warmup)}
             needs = {"needs_similarity": self.args.loss_weights.sim_weight > 0, "needs_bends": len(self._sites) > 1}
-            probe(self._site_mixer, callee, inputs, rows, self._sites, **needs)
+            options = {**needs, "keeps": keeps, "sharded": self._sharded}
+            probe(self._site_mixer, callee, inputs, rows, self._sites, **options)
         if self._soft_head is not None:
             check_soft_head(self._soft_head, inputs, rows)
 

@@ -56,6 +56,7 @@ ALLOWED = {
     ),
     "logitmix_nlp.site_probe": (
         "logitmix_nlp.functional",
+        "logitmix_nlp.model_modes",
         "logitmix_nlp.outputs",
         "logitmix_nlp.rows",
         "logitmix_nlp.site_mixer",

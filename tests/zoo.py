@@ -3,6 +3,7 @@
 
 import torch
 import transformers as tf
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 TEXT = {
     "vocab_size": 101,
@@ -35,6 +36,7 @@ TEXT_MODELS = {
     "gpt2": lambda: tf.GPT2Config(**TEXT, n_embd=16, n_layer=4, n_head=2, n_positions=40),
     "llama": lambda: tf.LlamaConfig(**BERT),
     "qwen2": lambda: tf.Qwen2Config(**BERT, num_key_value_heads=2),
+    "bert-mean-head": lambda: tf.BertConfig(**BERT),
 }
 IMAGE_MODELS = {
     "vit": lambda: tf.ViTConfig(**VIT),
@@ -46,7 +48,50 @@ IMAGE_MODELS = {
     "convnext": lambda: tf.ConvNextConfig(**CONV, patch_size=2, layer_scale_init_value=0.5),
     "resnet": lambda: tf.ResNetConfig(**CONV, embedding_size=8, layer_type="basic"),
     "mobilenet_v2": lambda: tf.MobileNetV2Config(image_size=32, depth_multiplier=0.25, num_labels=3),
+    "efficientnet": lambda: tf.EfficientNetConfig(
+        image_size=32, width_coefficient=0.25, kernel_sizes=[3, 3, 5, 3], in_channels=[32, 16, 24, 40],
+        out_channels=[16, 24, 40, 64], strides=[1, 2, 2, 2], num_block_repeats=[1] * 4, expand_ratios=[1, 2, 2, 2],
+        depth_coefficient=1.0, hidden_dim=320, num_labels=3,
+    ),
+    "pvt": lambda: tf.PvtConfig(
+        image_size=16, hidden_sizes=[8, 16], depths=[2, 1], num_encoder_blocks=2, sequence_reduction_ratios=[2, 1],
+        patch_sizes=[4, 2], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], num_labels=3,
+        initializer_range=0.2,
+    ),
+    "pvt_v2": lambda: tf.PvtV2Config(
+        image_size=16, hidden_sizes=[8, 8, 16], depths=[1, 2, 1], num_encoder_blocks=3, sr_ratios=[2, 1, 1],
+        patch_sizes=[3, 3, 3], strides=[2, 2, 2], num_attention_heads=[1, 1, 2], mlp_ratios=[2, 2, 2], num_labels=3,
+        initializer_range=0.2,
+    ),
 }  # fmt: skip
+# Only built fresh, in `test_site_probe`.
+FRESH_MODELS = {
+    "mobilenet_v1": lambda: tf.MobileNetV1Config(image_size=32, depth_multiplier=0.25, num_labels=3),
+    "mobilevitv2": lambda: tf.MobileViTV2Config(
+        image_size=32, width_multiplier=0.25, base_attn_unit_dims=[32, 32, 32], num_labels=3
+    ),
+}
+
+
+class BertMeanHead(tf.BertPreTrainedModel):
+    """BERT with its pooler, and a head that takes the mean of the last hidden states under the mask instead."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = tf.BertModel(config)
+        self.classifier = torch.nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, position_ids=None, labels=None):
+        """Logits; labels give no loss."""
+        outputs = self.bert(input_ids, attention_mask, token_type_ids, position_ids)
+        mask = attention_mask[..., None].to(outputs.last_hidden_state)
+        mean = (outputs.last_hidden_state * mask).sum(1) / mask.sum(1)
+        return SequenceClassifierOutput(logits=self.classifier(torch.tanh(mean)))
+
+
+OWN_HEADS = {"bert-mean-head": BertMeanHead}
 DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "seq_classif_dropout",
     "classifier_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout", "activation_dropout",
@@ -55,41 +100,40 @@ DROPOUTS = (
 )  # fmt: skip
 
 
-def build(name: str, seed: int = 0, **overrides) -> tf.PreTrainedModel:
-    """Tiny classifier of one architecture."""
+def build(name: str, seed: int = 0, *, fresh: bool = False, **overrides) -> tf.PreTrainedModel:
+    """Tiny classifier of one architecture; where not `fresh`, convolutions are larger, so that signals get through."""
     torch.manual_seed(seed)
-    config = {**TEXT_MODELS, **IMAGE_MODELS}[name]()
+    config = {**TEXT_MODELS, **IMAGE_MODELS, **FRESH_MODELS}[name]()
     for dropout in DROPOUTS:
         if dropout in config.to_dict():
             setattr(config, dropout, 0.0)
     for key, value in overrides.items():
         setattr(config, key, value)
     family = "Sequence" if name in TEXT_MODELS else "Image"
-    model_class = next(
-        getattr(tf, prefix + f"For{family}Classification")
-        for prefix in (type(config).__name__.removesuffix("Config"),)
-    )
-    model = model_class(config)
+    stock = f"{type(config).__name__.removesuffix('Config')}For{family}Classification"
+    model = OWN_HEADS[name](config) if name in OWN_HEADS else getattr(tf, stock)(config)
     model.config.use_cache = False
     for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
+        if isinstance(module, torch.nn.Conv2d) and not fresh:
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if isinstance(module, torch.nn.BatchNorm2d) and not fresh:
+            torch.nn.init.ones_(module.weight)
     return model
 
 
 def batch(name: str, count: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
     """Rows for one architecture: texts of different lengths, padded on the right, or images."""
     generator = torch.Generator().manual_seed(seed)
-    if name in IMAGE_MODELS:
-        size = 32 if name in ("resnet", "convnext", "mobilenet_v2") else 16
+    if name in {**IMAGE_MODELS, **FRESH_MODELS}:
+        size = {"mobilevitv2": 64}.get(name, 16 if name in ("vit", "deit", "swin", "pvt", "pvt_v2") else 32)
         return {"pixel_values": torch.randn(count, 3, size, size, generator=generator)}
     lengths = torch.randint(3, 9, (count,), generator=generator)
     ids = torch.randint(3, 101, (count, 8), generator=generator)
     mask = (torch.arange(8) < lengths[:, None]).long()
     inputs = {"input_ids": ids * mask, "attention_mask": mask}
-    if name in ("bert", "electra", "albert", "deberta-v2", "xlnet", "funnel"):
+    if name in ("bert", "bert-mean-head", "electra", "albert", "deberta-v2", "xlnet", "funnel"):
         inputs["token_type_ids"] = (torch.arange(8) >= lengths[:, None] // 2).long() * mask
-    if name in ("bert", "electra", "albert", "gpt2", "llama", "qwen2"):
+    if name in ("bert", "bert-mean-head", "electra", "albert", "gpt2", "llama", "qwen2"):
         inputs["position_ids"] = torch.arange(8) + torch.arange(count)[:, None]
     if name in ("deberta-v2", "roberta", "xlm-roberta", "camembert"):
         inputs.pop("token_type_ids", None)
