@@ -19,6 +19,7 @@ from glue_runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.results import GRID_NAME, is_finished
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
+from logitmix_nlp.hub.secrets import without_credentials
 from logitmix_nlp.whole_files import write_json
 
 __all__ = ["GridArguments", "PlannedRun", "plan_runs", "write_grid", "write_plan"]
@@ -169,4 +170,4 @@ def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequenc
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         for name, values in new.items():
             new[name] = found.get(name, []) + [value for value in values if value not in found.get(name, [])]
-        write_json(path, {**new, "labels": {**found.get("labels", {}), **labels}})
+        write_json(path, without_credentials({**new, "labels": {**found.get("labels", {}), **labels}}))

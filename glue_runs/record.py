@@ -17,7 +17,7 @@ from glue_runs.content import DATA_PLACES, MODEL_PLACES, differing_content, same
 from glue_runs.results import RESULT_NAME
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
-from logitmix_nlp.hub.secrets import is_secret_name
+from logitmix_nlp.hub.secrets import is_secret_name, without_credentials
 from logitmix_nlp.hub.white_list import PROCESSOR_FILES, TRAINING_ARGUMENTS_NAME
 from logitmix_nlp.neutral_arguments import SCORING, is_neutral, scores_choose
 from logitmix_nlp.whole_files import PARTIAL, read_object, write_json
@@ -83,7 +83,7 @@ def read_record(output_dir: str | Path) -> dict[str, Any] | None:
     """The record in a folder, `None` if there is none; a `ValueError` says that it is damaged."""
     path = Path(output_dir) / RECORD_NAME
     try:
-        return read_object(path)
+        return without_credentials(read_object(path))
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -223,8 +223,8 @@ def check_results(output_dir: str | Path) -> None:
 
 
 def without_secrets(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags without Hub tokens and other secrets."""
-    return {name: value for name, value in flags.items() if not is_secret_name(name)}
+    """The flags without Hub tokens and other secrets, nor passwords in addresses."""
+    return without_credentials({name: value for name, value in flags.items() if not is_secret_name(name)})
 
 
 def drop_weights(output_dir: str | Path) -> None:

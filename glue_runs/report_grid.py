@@ -12,6 +12,7 @@ from glue_runs import published
 from glue_runs.content import DATA_PLACES, MODEL_PLACES
 from glue_runs.results import GRID_NAME, RunResult, deciding_flags, load_results
 from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
+from logitmix_nlp.hub.secrets import without_credentials
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
@@ -151,7 +152,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = without_credentials(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON ({error}).") from error
     kinds = {**dict.fromkeys((*LISTS, "commands"), list), "labels": dict}

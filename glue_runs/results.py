@@ -14,6 +14,7 @@ import pyarrow.parquet as parquet
 import torch
 
 from glue_runs.content import DATA_PLACES, MODEL_PLACES, differing_content, digests, same_place
+from logitmix_nlp.hub.secrets import without_credentials
 from logitmix_nlp.neutral_arguments import is_neutral
 from logitmix_nlp.whole_files import write_json
 
@@ -94,7 +95,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def write_result(folder: str | Path, result: RunResult) -> None:
-    """Write `result.json`, the last file of a run; it appears whole or not at all.
+    """Write `result.json`, the last file of a run, without passwords in addresses; it appears whole or not at all.
 
     Args:
         folder (`str` or `Path`): Folder of the run.
@@ -103,7 +104,7 @@ def write_result(folder: str | Path, result: RunResult) -> None:
     path = Path(folder) / RESULT_NAME
     values = asdict(replace(result, folder=None))
     del values["folder"]
-    write_json(path, values)
+    write_json(path, without_credentials(values))
 
 
 def read_result(folder: str | Path) -> RunResult:
@@ -115,7 +116,8 @@ def read_result(folder: str | Path) -> RunResult:
     """
     path = Path(folder) / RESULT_NAME
     try:
-        return RunResult(**json.loads(path.read_text(encoding="utf-8")), folder=Path(folder))
+        values = without_credentials(json.loads(path.read_text(encoding="utf-8")))
+        return RunResult(**values, folder=Path(folder))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path}: not the result of a run ({error}); delete it if it is one, else keep it elsewhere."
@@ -140,6 +142,7 @@ def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
     replaced, told = differing_content(
         result.content, digests(flags, [name for name in result.content if name not in MODEL_PLACES])
     )
+    flags = without_credentials(dict(flags))
     names = {*deciding_flags(found), *deciding_flags(flags)} - told
     return (
         not replaced

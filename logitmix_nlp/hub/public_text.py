@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from logitmix_nlp.hub.secrets import is_secret_name, redact
+from logitmix_nlp.hub.secrets import is_secret_name, redact, without_credentials
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -20,7 +19,6 @@ _PLACES_ONLY = ("cache_dir", "logging_dir")
 _NAME = re.compile(r"-{0,2}[A-Za-z_][\w.-]*")
 _ROOTED = re.compile(r"[/~]|[A-Za-z]:[\\/]|\\\\|file:", re.IGNORECASE)
 _UPWARDS = re.compile(r"(?:^|[\\/])\.\.(?:[\\/]|$)")
-_URL = re.compile(r"[A-Za-z][\w+.-]+://\S+")
 
 
 def last_part(path: str) -> str:
@@ -51,11 +49,7 @@ def public_text(text: str, *tokens: str | None) -> str:
             return redact(text if public == values else json.dumps(public), *tokens)
     if _ROOTED.match(text) or _UPWARDS.search(text) or (str(Path.home()) in text and len(str(Path.home())) > 1):
         return redact(last_part(text.rstrip("/\\")).replace("..", "") or ".", *tokens)
-    if _URL.fullmatch(text):
-        parts = urlsplit(text)
-        secret = any(is_secret_name(name) or name.lower() in ("sig", "signature") for name in parse_qs(parts.query))
-        text = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="" if secret else parts.query))
-    return redact(text, *tokens)
+    return redact(without_credentials(text), *tokens)
 
 
 def public_values(value: Any, *tokens: str | None) -> Any:

@@ -3,16 +3,22 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from huggingface_hub import get_token
 
-__all__ = ["check_token", "find_secret", "is_secret_name", "redact"]
+__all__ = ["check_token", "find_secret", "is_secret_name", "redact", "without_credentials"]
 
 REDACTED = "<token>"
 # Tokens of the Hub have 34 letters and digits without a break; names such as hf_bert-base-uncased do not.
 _TOKEN = re.compile(r"(?:hf|api_org)_[A-Za-z0-9]{30,}|hf_(?:oauth|jwt)_[A-Za-z0-9._-]{16,}")
 _SECRET_NAME = re.compile(r"(?:token|secrets?|passwords?|passwd|credentials?|(?:api|access|private)_?key)(?:_|$)")
 _SPECIAL_TOKEN = re.compile(r"(?:^|_)(?:bos|cls|eos|image|mask|pad|sep|unk)_token(?:_|$)")  # of a tokenizer
+
+_SIGNATURE = re.compile(r"(?:^|-)sig(?:nature)?$", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s\"<>]+")
+# What stands before the last @ of the host, or after a colon that no port follows: passwords may hold any character.
+_LOGIN = re.compile(r"(?<=://)(?:[^/?#]*|[^/?#:@]+:(?!\d*(?:[/?#]|$)).*)@")
 
 
 def _literals(tokens: Iterable[str | None]) -> list[str]:
@@ -38,20 +44,41 @@ def redact(text: object, *tokens: str | None) -> str:
 
 
 def find_secret(content: bytes, *tokens: str | None) -> bool:
-    """Whether the content of a text file holds a token: one in use, or what looks like one.
+    """Whether a file holds a token: one in use, or what looks like one, in any encoding that leaves ASCII readable.
 
     Args:
-        content (`bytes`): The content; what is not UTF-8 is no text.
+        content (`bytes`): The content, of text or not.
         tokens (`str`, *optional*): Tokens in use, beside that of the login.
 
     Returns:
         `bool`: `True` if it does.
     """
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
+    text = content.replace(b"\0", b"").decode("latin-1")  # UTF-16 and UTF-32 without their zeros
     return _TOKEN.search(text) is not None or any(token in text for token in _literals(tokens))
+
+
+def without_credentials(value: Any) -> Any:
+    """JSON values whose addresses have lost user names, passwords and queries with a secret, wherever they stand.
+
+    Args:
+        value (`Any`): A string such as the value of a flag; or a dictionary, list or tuple of them.
+
+    Returns:
+        The same, copied; a tuple becomes a list.
+    """
+    if isinstance(value, dict):
+        return {name: without_credentials(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_credentials(item) for item in value]
+    return _URL.sub(_bare_url, value) if isinstance(value, str) else value
+
+
+def _bare_url(found: re.Match) -> str:
+    address, mark, rest = _LOGIN.sub("", found[0]).partition("?")
+    query, *fragment = rest.partition("#")
+    names = [part.partition("=")[0] for part in re.split("[&;]", query)]
+    secret = any(is_secret_name(name) or _SIGNATURE.search(name) for name in names)
+    return address + "".join(fragment) if secret else f"{address}{mark}{rest}"
 
 
 def is_secret_name(name: str) -> bool:

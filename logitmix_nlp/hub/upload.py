@@ -21,7 +21,6 @@ __all__ = ["Target", "find_or_create", "push_command", "push_files"]
 logger = logging.get_logger(__name__)
 
 _RESULT = "result.json"
-_TEXTS = (".json", ".md", ".yaml", ".svg", ".jinja")
 _DEFAULT_BRANCH = "main"
 
 
@@ -168,9 +167,7 @@ def _is_readable(card: Path) -> bool:
 def _public_content(path: str, file: Path, token: str | None) -> str | bytes:
     """What to send of a file: its path, or its content if that is changed; files with tokens are refused."""
     name = PurePosixPath(path)
-    if name.suffix not in _TEXTS:
-        return str(file)
-    before = content = file.read_bytes()
+    before = content = _readable_part(file)
     if name.name == _RESULT:
         try:
             content = public_result(before)
@@ -179,6 +176,14 @@ def _public_content(path: str, file: Path, token: str | None) -> str | bytes:
     if find_secret(content, token):
         raise HubPushError(f"{path} holds an access token: remove it from the file, and revoke the token")
     return str(file) if content == before else content
+
+
+def _readable_part(file: Path) -> bytes:
+    """All of a file that may be text: of weights their header, in which whoever saved them may have written."""
+    with file.open("rb") as opened:
+        if file.suffix != ".safetensors":
+            return opened.read()
+        return opened.read(int.from_bytes(opened.read(8), "little"))
 
 
 def _superseded(api: HfApi, target: Target, files: Mapping[str, Path]) -> list[CommitOperationDelete]:

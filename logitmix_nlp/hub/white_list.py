@@ -3,7 +3,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -70,7 +70,8 @@ def publishable_files(folder: str | Path) -> list[str]:
 
     These are the weights as safetensors, configurations, files of tokenizers and processors, the card `README.md`,
     results (`*_results.json`, `result.json`, `.eval_results/*.yaml`), `figures/` and `training_args.json`. Never
-    pickles such as `training_args.bin`, optimizer states, logs, data or predictions.
+    pickles such as `training_args.bin`, optimizer states, logs, data or predictions. Links are followed within the
+    folder, to files of the same name or that are uploaded anyway, and in the cache of the Hub to its blobs.
 
     Args:
         folder (`str` or `Path`): Folder of a finished run, or one written by `save_pretrained`.
@@ -79,14 +80,31 @@ def publishable_files(folder: str | Path) -> list[str]:
         `list[str]`: Paths relative to the folder, with `/`, sorted.
 
     Raises:
-        ValueError: If the index of sharded weights is damaged.
+        ValueError: If the index of sharded weights is damaged, or one of the files is a link to somewhere else.
     """
     folder = Path(folder)
     single = (*_CONFIGS, *PROCESSOR_FILES, *_DESCRIPTIONS)
     names = {*(name for name in single if (folder / name).is_file()), *weight_files(folder)}
     for pattern in _PATTERNS:
         names |= {path.relative_to(folder).as_posix() for path in folder.glob(pattern) if path.is_file()}
+    for name in sorted(names):
+        _check_link(folder, name, names)
     return sorted(names)
+
+
+def _check_link(folder: Path, name: str, names: Container[str]) -> None:
+    """Refuse a file that a link, of it or of its folder, takes from where nobody meant to publish it."""
+    root, target = folder.resolve(), (folder / name).resolve()
+    if target == root / name:
+        return
+    if target.is_relative_to(root):
+        meant = target.name == Path(name).name or target.relative_to(root).as_posix() in names
+    else:
+        meant = root.parent.name == "snapshots" and target.is_relative_to(root.parent.parent / "blobs")
+    if not meant:
+        raise ValueError(
+            f"{folder / name} is a link to {target}, which is not to be published: replace it by a copy, or delete it."
+        )
 
 
 def check_loads(folder: str | Path) -> None:

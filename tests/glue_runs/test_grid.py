@@ -72,6 +72,16 @@ def test_a_run_is_finished_when_its_result_is_of_the_same_flags(tmp_path):
     assert not plan_runs(arguments(tmp_path, model="other"))[0].finished
 
 
+def test_passwords_in_addresses_are_not_written_and_the_run_is_the_same(tmp_path):
+    flags = ["--run_name", "https://zoe9:q7x@host/p", "--config_name", "https://zoe9:q7x@host/c"]
+    run = plan_runs(arguments(tmp_path), flags)[0]
+    finish(run)
+    assert "q7x" not in (run.folder / "result.json").read_text()
+    assert plan_runs(arguments(tmp_path), flags)[0].finished
+    write_grid(arguments(tmp_path), [run], ["python", *flags])
+    assert "q7x" not in (tmp_path / "grid.json").read_text()
+
+
 def test_a_run_that_did_more_is_finished_and_one_that_did_less_is_not(tmp_path):
     run = plan_runs(arguments(tmp_path))[0]
     for more in (["--do_predict", "true"], ["--keep_weights", "true"]):

@@ -47,3 +47,20 @@ def test_the_page_may_load_nothing_and_run_nothing(tmp_path):
         "form-action": "'none'",
     }  # fmt: skip
     assert text.index("Content-Security-Policy") < text.index("<style>")
+
+
+def test_passwords_in_addresses_stay_out_of_every_file(tmp_path):
+    """As in the results of runs from before they were left out there."""
+    secret = "https://zoe9:q7x@host/p"
+    config = {"model_name_or_path": secret, "data_dir": secret, "run_name": secret}
+    for method in ("vanilla", "mixup"):
+        path = run_samples.write_run(tmp_path, "rte", method, 1, history=HISTORY) / "result.json"
+        result = json.loads(path.read_text())
+        command = [*result["command"], f"--run_name={secret}"]
+        path.write_text(json.dumps({**result, "command": command, "config": {**result["config"], **config}}))
+    (tmp_path / "grid.json").write_text(json.dumps({"commands": [["run", "--run_name", secret]]}))
+    assert main([str(tmp_path), "--n_bootstrap", "100"]) == 0
+    written = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("report.*")}
+    assert {"report.html", "report.md", "report.tex", "report.csv"} <= set(written)
+    assert [name for name, text in written.items() if "q7x" in text or "zoe9" in text] == []
+    assert "https://host/p" in written["report.md"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hub_runs import POLICY, READ_TOKEN, TOKEN, local, saved_model
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from safetensors.torch import save_file
 
 from logitmix_nlp.commands.push import main
@@ -132,6 +132,68 @@ def test_only_what_is_on_the_white_list(folder):
         if not (folder / name).exists():
             (folder / name).write_text("{}")
     assert set(publishable_files(folder)) == wanted
+
+
+def link_to_passwd(folder):
+    (folder / "figures").mkdir()
+    (folder / "figures/x.png").symlink_to("/etc/passwd")
+
+
+def link_a_folder(folder):
+    (folder.parent / "pictures").mkdir()
+    (folder.parent / "pictures" / "me.png").write_bytes(b"private")
+    (folder / "figures").symlink_to(folder.parent / "pictures")
+
+
+def link_what_stays(folder):
+    (folder / "eval_results.json").symlink_to("data.csv")
+
+
+def link_weights_elsewhere(folder):
+    (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
+    (folder / "model.safetensors").symlink_to(folder.parent / "model.safetensors")
+
+
+LINKS = {
+    "figures/x.png": (link_to_passwd, "/etc/passwd"),
+    "figures/me.png": (link_a_folder, "pictures/me.png"),
+    "eval_results.json": (link_what_stays, "data.csv"),
+    "model.safetensors": (link_weights_elsewhere, "model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_links_to_what_is_not_published_are_refused(server, folder, capsys, name):
+    make, target = LINKS[name]
+    make(folder)
+    assert push(folder) == 2
+    (told,) = capsys.readouterr().err.splitlines()[-1:]
+    assert told.startswith(f"error: {folder / name} is a link to /")
+    assert f"{target}, which is not to be published: replace it by a copy, or delete it." in told
+    assert server.requests == []
+
+
+def test_links_within_the_folder_and_to_it_are_followed(server, folder, tmp_path):
+    (folder / "checkpoint-2").mkdir()
+    (folder / "model.safetensors").rename(folder / "checkpoint-2" / "model.safetensors")
+    (folder / "model.safetensors").symlink_to("checkpoint-2/model.safetensors")
+    (folder / "figures").mkdir()
+    (folder / "figures" / "b.png").write_bytes(b"picture")
+    (folder / "figures" / "a.png").symlink_to("b.png")
+    (tmp_path / "latest").symlink_to(folder)
+    assert push(tmp_path / "latest") == 0
+    files = server.repository("me/tiny").files
+    assert files["model.safetensors"] == (folder / "checkpoint-2" / "model.safetensors").read_bytes()
+    assert files["figures/a.png"] == b"picture"
+
+
+def test_a_folder_of_the_cache_is_pushed(server, folder, tmp_path):
+    assert push(folder) == 0
+    cached = Path(snapshot_download("me/tiny", cache_dir=tmp_path / "cache"))
+    assert (cached / "model.safetensors").is_symlink()
+    assert main([str(cached), "--repo_id", "me/again"], POLICY) == 0
+    names = publishable_files(folder)
+    assert local(folder, names).items() <= server.repository("me/again").files.items()
 
 
 def test_a_folder_in_the_repository(server, folder, capsys):

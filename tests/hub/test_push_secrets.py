@@ -6,13 +6,14 @@ import traceback
 
 import pytest
 import torch
-from hub_runs import POLICY, TOKEN, Keeper, saved_model, trainer
+from hub_runs import POLICY, TOKEN, USERS, Keeper, saved_model, trainer
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from logitmix_nlp.commands.push import main
-from logitmix_nlp.hub.public_text import public_arguments, public_result
+from logitmix_nlp.hub.public_text import public_arguments, public_result, public_text
 from logitmix_nlp.hub.retries import HubPushError, cause_of
-from logitmix_nlp.hub.secrets import find_secret, is_secret_name, redact
+from logitmix_nlp.hub.secrets import find_secret, is_secret_name, redact, without_credentials
 from logitmix_nlp.hub.upload import Target, push_files
 
 ECHO = json.dumps({"error": f"bad token {TOKEN}"}).encode()
@@ -90,6 +91,79 @@ def test_a_token_in_a_file_stops_the_push(server, tmp_path, capsys, monkeypatch)
     assert "README.md holds an access token" in told
     assert TOKEN not in told
     assert server.requests == []
+
+
+PLAIN = "plainpassphrase"  # looks like no token
+PLACES = {
+    "README.md": b"---\nlicense: mit\n---\n%s\n",
+    "config.json": b'{"note": "%s"}',
+    "vocab.txt": b"[PAD]\n%s\n",
+    "merges.txt": b"#version: 0.2\nh f\n%s e\n",
+    "dict.txt": b"%s 1\n",
+    "bpe.codes": b"%s\n",
+    "chat_template.jinja": b"{{ '%s' }}",
+    "spiece.model": b"\n\x0e\n\x05\xff\x00%s\x15\x00",
+    "eval_results.json": b'{"note": "%s"}',
+    ".eval_results/mrpc.yaml": b"- note: %s\n",
+    "figures/loss.svg": b"<svg><!-- %s --></svg>",
+    "figures/loss.png": b"\x89PNG\r\n\x1a\n\x00\x00tEXtnote\x00%s",
+}
+
+
+@pytest.mark.parametrize("token", [TOKEN, PLAIN], ids=["like a token", "unlike"])
+@pytest.mark.parametrize("name", PLACES)
+def test_every_kind_of_file_is_searched_for_tokens(server, tmp_path, name, token):
+    server.store.users[PLAIN] = USERS[TOKEN]
+    folder = saved_model(tmp_path / "model")
+    (folder / name).parent.mkdir(exist_ok=True)
+    files, target = {name: folder / name}, Target("me/tiny", token)
+    (folder / name).write_bytes(PLACES[name] % token.encode())
+    with pytest.raises(HubPushError, match=f"{name} holds an access token") as raised:
+        push_files(target, files, "Upload", POLICY)
+    assert token not in str(raised.value)
+    assert server.requests == []
+    (folder / name).write_bytes(PLACES[name] % b"a word")
+    push_files(target, files, "Upload", POLICY)
+    assert server.repository("me/tiny").files[name] == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32", "latin-1"])
+def test_tokens_are_found_in_every_encoding(encoding, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", PLAIN)
+    assert find_secret(f"\u00e9 {TOKEN}".encode(encoding))
+    assert find_secret(f"\u00e9 {PLAIN}".encode(encoding))
+    assert find_secret("\u00e9 given-token".encode(encoding), "given-token")
+    assert not find_secret("\u00e9 hf_bert-base-uncased".encode(encoding))
+
+
+def test_the_header_of_weights_is_searched(server, tmp_path):
+    folder = saved_model(tmp_path / "model")
+    save_file({"a": torch.zeros(9)}, folder / "model.safetensors", {"note": f"saved with {TOKEN}"})
+    with pytest.raises(HubPushError, match="model.safetensors holds an access token"):
+        push_files(Target("me/tiny", TOKEN), {"model.safetensors": folder / "model.safetensors"}, "Upload", POLICY)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://a:PW@host", "https://host"),
+        ("see https://a:PW@host/x?b=1, or s3://PW@c/d.", "see https://host/x?b=1, or s3://c/d."),
+        ("https://a:P@W@host:80/x", "https://host:80/x"),
+        ("https://a:P/W?#@host/x", "https://host/x"),
+        ("https://h/x?token=PW&a=b#c", "https://h/x#c"),
+        ("https://h/x?X-Amz-Signature=PW", "https://h/x"),
+        ('{"a":"https://b:PW@h","c":"d@e"}', '{"a":"https://h","c":"d@e"}'),
+        ("https://host:8080/me/tiny@v2", "https://host:8080/me/tiny@v2"),
+        ("https://host:8080", "https://host:8080"),
+        ("hf://datasets/me/tiny@main/a.csv?b=c#d", "hf://datasets/me/tiny@main/a.csv?b=c#d"),
+        ("me@host, a:b@c, https://", "me@host, a:b@c, https://"),
+    ],
+)
+def test_addresses_lose_their_passwords(text, shown):
+    assert without_credentials(text) == shown
+    assert without_credentials({"a": [text, 1], "b": (None, text)}) == {"a": [shown, 1], "b": [None, shown]}
+    assert public_text(f"x {text}") == f"x {shown}"
 
 
 def test_a_traceback_does_not_show_what_the_hub_said(server, tmp_path):

@@ -38,6 +38,15 @@ def test_model_card_and_results_arrive_without_the_token(server, run_glue, model
     assert not any(TOKEN.encode() in content for content in [*everything, *map(str.encode, printed)])
 
 
+def test_a_password_in_an_address_is_nowhere(server, run_glue, model, glue, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert run_glue.main(flags(model, glue, tmp_path / "out", "--run_name", "https://zoe9:q7x@host/p")) == 0
+    local_files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".bin"]
+    assert [path for path in local_files if b"q7x" in path.read_bytes()] == []
+    assert not any(b"q7x" in content for content in server.repository("me/tiny").files.values())
+    assert b"https://host/p" in server.repository("me/tiny").files["result.json"]
+
+
 @pytest.mark.parametrize("keep", ["true", "false"])
 def test_without_a_hub_the_run_is_finished_and_the_exit_status_tells(
     point_to, run_glue, model, glue, tmp_path, capsys, monkeypatch, keep
