@@ -12,7 +12,13 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser
 
-__all__ = ["config_flags", "given_flags", "parse_flags", "suggestion", "to_flags"]
+from logitmix_nlp.commands import OneLineErrors
+
+__all__ = ["FlagParser", "config_flags", "given_flags", "parse_flags", "suggestion", "to_flags"]
+
+
+class FlagParser(OneLineErrors, HfArgumentParser):
+    """Flags out of dataclasses."""
 
 
 def parse_flags(classes: Sequence[type], argv: Sequence[str], usage: str | None = None) -> tuple[Any, ...]:
@@ -31,7 +37,7 @@ def parse_flags(classes: Sequence[type], argv: Sequence[str], usage: str | None 
         ValueError: If a flag or key is unknown, or a class refuses its values.
     """
     argv = _expand(classes, argv)
-    parser = HfArgumentParser(classes, usage=usage, allow_abbrev=False)
+    parser = FlagParser(classes, usage=usage, allow_abbrev=False)
     *parsed, rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True, look_for_args_file=False)
     _refuse_unknown(classes, rest)
     return tuple(parsed)
@@ -51,7 +57,7 @@ def given_flags(classes: Sequence[type], argv: Sequence[str], usage: str | None 
     Raises:
         ValueError: If a flag or key is unknown.
     """
-    parser = HfArgumentParser(classes, usage=usage, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    parser = FlagParser(classes, usage=usage, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
     values, rest = parser.parse_known_args(_expand(classes, argv))

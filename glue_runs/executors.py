@@ -80,7 +80,7 @@ def execute_on_ray(runs: Sequence[PlannedRun], args: GridArguments) -> Iterator[
 
     Raises:
         ImportError: If Ray is missing.
-        ConnectionError: If there is no cluster at the address.
+        ConnectionError: If there is no cluster at the address, or it asks for a token that is not set here.
     """
     with _connected(args.ray_address) as ray:
         task = ray.remote(
@@ -187,7 +187,15 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise ImportError("--executor ray needs Ray: pip install logitmix-nlp[cluster]") from error
-    ray.init(address=address, log_to_driver=False, logging_level="warning")
+    refused = getattr(ray.exceptions, "AuthenticationError", ())  # which Ray has since 2.52
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="warning")
+    except refused as error:
+        raise ConnectionError(
+            f"the Ray cluster at {address or 'this machine'} asks for its token: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the one that `ray get-auth-token` prints on its head node, here "
+            f"and on every node ({str(error).split('. ')[0]})."
+        ) from error
     try:
         yield ray
     finally:

@@ -4,7 +4,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from glue_runs.results import GRID_NAME, is_finished
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.hub.secrets import without_credentials
+from logitmix_nlp.model_folders import check_model_name
+from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.whole_files import write_json
 
 __all__ = ["GridArguments", "PlannedRun", "plan_runs", "write_grid", "write_plan"]
@@ -65,9 +67,11 @@ class GridArguments:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"--{name} takes one value or several different ones, got: {values}.")
+        check_folder(self.output_dir)
+        check_model_name(self.model)
         if self.executor not in ("local", "ray"):
             raise ValueError(f"--executor must be local or ray, got {self.executor!r}.")
-        if self.workers < 1 or self.cpus_per_run < 1 or self.gpus_per_run < 0:
+        if self.workers < 1 or self.cpus_per_run < 1 or not 0 <= self.gpus_per_run < float("inf"):
             raise ValueError("--workers and --cpus_per_run must be at least 1, --gpus_per_run at least 0.")
 
 
@@ -122,6 +126,8 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
                 f"--{name} would be written to disk; log in with `hf auth login` or set HF_TOKEN instead."
             )
     common = {**RECIPE, **given}
+    known = {field.name for field in fields(DataArguments)}
+    DataArguments(task_name=args.tasks[0], **{name: value for name, value in common.items() if name in known})
     runs = []
     for seed in args.seeds:
         for task in args.tasks:

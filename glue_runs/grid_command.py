@@ -5,8 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from transformers import HfArgumentParser
-
+from glue_runs.command_line import FlagParser
 from glue_runs.executors import execute
 from glue_runs.grid import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
 from glue_runs.progress import ProgressView
@@ -30,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         `int`: 0 if all runs are finished, 1 if some failed, 2 if the flags are wrong, 130 after Ctrl-C.
     """
-    parser = HfArgumentParser(GridArguments, usage=USAGE, allow_abbrev=False)
+    parser = FlagParser(GridArguments, usage=USAGE, allow_abbrev=False)
     try:
         args, rest = parser.parse_args_into_dataclasses(
             list(argv), return_remaining_strings=True, look_for_args_file=False

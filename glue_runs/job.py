@@ -27,7 +27,7 @@ from glue_runs.command_line import parse_flags
 from glue_runs.content import digests
 from glue_runs.data import load_data, needed_splits
 from glue_runs.labels import DataDescription, resolve_labels
-from glue_runs.metrics import make_compute_metrics
+from glue_runs.metrics import check_best_metric, make_compute_metrics
 from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.record import RecordWriter, RunState, all_values, check_results, find_run, run_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
@@ -120,6 +120,8 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         ),
         callbacks=list(callbacks),
     )
+    if args.do_train:
+        check_best_metric(trainer, is_regression=description.is_regression, multi_label=description.multi_label)
     trainer.card_options = card_options(given_model, data_args, description, rows)
     attach_run(trainer, state)
     return Job(args, data_args, output_args, description, rows, inputs, trainer, state)

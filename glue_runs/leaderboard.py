@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A submission to the GLUE leaderboard: the best runs below a folder, their files checked and packed."""
 
-import argparse
 import io
 import shlex
 import statistics
@@ -14,6 +13,8 @@ from typing import NamedTuple
 from glue_runs.results import RunResult, load_results
 from glue_runs.submission import check_predictions
 from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
+from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.data_sources.lines import shown
 from logitmix_nlp.whole_files import write_whole
 
 __all__ = ["Choice", "build_submission", "development_score", "main"]
@@ -104,13 +105,22 @@ def development_score(run: RunResult) -> float:
 def _resolve_method(where: str, runs: Sequence[RunResult], method: str | None) -> str:
     """The method asked for, or the only one that has leaderboard files."""
     found = sorted({run.method for run in runs if _files(run)})
+    if not runs:
+        raise ValueError(f"{where}: there is no finished run of a GLUE task; see python -m glue_runs.run -h")
     if not found:
-        advice = f"repeat them, as in: {_again(runs[0], '--do_predict')}" if runs else "see python -m glue_runs.run -h"
-        raise ValueError(f"{where}: no finished run of a GLUE task has prediction files; {advice}")
+        raise ValueError(
+            f"{where}: none of the {len(runs)} finished runs has prediction files: "
+            f"{shown([str(run.folder) for run in runs])}. Repeat their commands with --do_predict, as in: "
+            f"{_again(runs[0], '--do_predict')}"
+        )
     if method is None and len(found) > 1:
         raise ValueError(f"{where}: found runs of several methods; choose with --method one of: {', '.join(found)}.")
     if method is not None and method not in found:
-        raise ValueError(f"{where}: no run of method {method!r} has prediction files; found: {', '.join(found)}.")
+        lacking = [str(run.folder) for run in runs if run.method == method]
+        advice = f" Without them, add --do_predict: {shown(lacking)}." if lacking else ""
+        raise ValueError(
+            f"{where}: no run of method {method!r} has prediction files; found: {', '.join(found)}.{advice}"
+        )
     return method or found[0]
 
 
@@ -144,7 +154,9 @@ def _refuse_missing(where: str, choices: Sequence[Choice], runs: Sequence[RunRes
     if not missing:
         return
     tasks, there = dict.fromkeys(missing.values()), {run.task: run for run in runs}
-    advice = [f"{task}: {_again(there[task], '--do_predict')}" for task in tasks if task in there]
+    advice = [
+        f"{task} ({there[task].folder}): {_again(there[task], '--do_predict')}" for task in tasks if task in there
+    ]
     untrained = [task for task in tasks if task not in there]
     if untrained:
         command = "python -m glue_runs.run --task_name TASK --do_train --do_eval --do_predict ..."
@@ -192,14 +204,14 @@ def _table(choices: Sequence[Choice]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Pack a submission and print what is in it; return 2, after one line on stderr, if that cannot be done."""
-    parser = argparse.ArgumentParser(prog="python -m glue_runs submission", description=__doc__)
+    parser = OneLineParser(prog="python -m glue_runs submission", description=__doc__)
     parser.add_argument("runs", help="folder below which the finished runs lie")
     parser.add_argument("--output", default="submission.zip", help="ZIP file to write (default: %(default)s)")
     parser.add_argument("--method", help="method of the runs; needed if there are several")
     parser.add_argument("--seed", type=int, help="take runs of this seed (default: the best on the development set)")
     parser.add_argument("--partial", action="store_true", help="leave out files that no run has")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         choices = build_submission(options.runs, options.output, options.method, options.seed, options.partial)
     except (ValueError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)

@@ -8,13 +8,15 @@ from types import MappingProxyType
 import numpy as np
 from scipy import stats
 from sklearn import metrics as sk
-from transformers import EvalPrediction
+from transformers import EvalPrediction, Trainer
 
 from logitmix_nlp import metrics
+from logitmix_nlp.outputs import Diverged
 
 __all__ = [
     "SCORES",
     "accuracy",
+    "check_best_metric",
     "f1",
     "first_output",
     "make_compute_metrics",
@@ -96,12 +98,12 @@ def predicted(outputs: np.ndarray | tuple, is_regression: bool) -> np.ndarray:
         `np.ndarray` of shape `(N,)`: Integers in `[0, C)`, or floats.
 
     Raises:
-        ValueError: If an output is NaN or infinite.
+        Diverged: If an output is NaN or infinite.
     """
     logits = first_output(outputs)
     broken = np.flatnonzero(~np.isfinite(logits.reshape(len(logits), -1)).all(axis=1))
     if len(broken):
-        raise ValueError(
+        raise Diverged(
             f"The model's output is NaN or infinite in {len(broken)} of {len(logits)} rows, first in row "
             f"{broken[0] + 1}: training has diverged; lower the learning rate."
         )
@@ -181,6 +183,36 @@ def make_compute_metrics(
         return {**scores, **more, **metrics.calibration_metrics(logits, labels, n_bins=n_bins)}
 
     return compute_metrics
+
+
+def check_best_metric(trainer: Trainer, *, is_regression: bool, multi_label: bool = False) -> None:
+    """Refuse a `metric_for_best_model` that no evaluation of the training will give, by scoring two made-up rows.
+
+    Args:
+        trainer (`Trainer`): With the function of [`make_compute_metrics`], and the rows to evaluate.
+        is_regression (`bool`): As for that function.
+        multi_label (`bool`): As for that function.
+
+    Raises:
+        ValueError: Naming the metrics there will be.
+    """
+    args, rows = trainer.args, np.eye(2)
+    if args.metric_for_best_model is None or args.eval_strategy == "no":
+        return
+    labels = rows if multi_label else np.arange(2)
+    made_up = EvalPrediction(rows[:, :1] if is_regression else rows, labels)
+    figures = () if args.prediction_loss_only else trainer.compute_metrics(made_up)
+    sets = trainer.eval_dataset
+    prefixes = [f"{name}_" for name in sets] if isinstance(sets, dict) else [""]
+    names = [f"{prefix}{name}" for prefix in prefixes for name in ("loss", *figures)]
+    times = [
+        f"{prefix}{name}" for prefix in prefixes for name in ("runtime", "samples_per_second", "steps_per_second")
+    ]
+    if args.metric_for_best_model.removeprefix("eval_") not in (*names, *times):
+        raise ValueError(
+            f"metric_for_best_model={args.metric_for_best_model!r} is none of the figures of an evaluation, which "
+            f"are: {', '.join(names)}."
+        )
 
 
 def _check_labels(labels: np.ndarray, num_classes: int | None) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of a grid of runs: `python -m glue_runs report FOLDER`."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from glue_runs.report_grid import ResultGrid, load_grid
 from glue_runs.report_tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.results import RunResult
 from logitmix_nlp.card.command import is_local_path
+from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.hub.public_text import last_part
 from logitmix_nlp.reports.escaping import escape_latex
 from logitmix_nlp.reports.page import Report, Section, report_to_markdown, to_html
@@ -192,13 +192,13 @@ def _latex(report: Report) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report of a grid; return 2, after one line on stderr, if something is wrong with what was given."""
-    parser = argparse.ArgumentParser(prog="python -m glue_runs report", description="Report a grid of finished runs.")
+    parser = OneLineParser(prog="python -m glue_runs report", description="Report a grid of finished runs.")
     parser.add_argument("folder", help="Folder that holds the runs.")
     parser.add_argument("--output_dir", help=f"Where {', '.join(FILES)} go. Default: the folder of the runs.")
     parser.add_argument("--n_bootstrap", type=int, default=1000, help="Resamples of each interval. Default: 1000.")
     parser.add_argument("--n_bins", type=int, default=15, help="Confidence bins that the runs were scored with.")
-    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
     try:
+        options = parser.parse_args(sys.argv[1:] if argv is None else argv)
         grid = load_grid(options.folder)
         report = make_report(grid, options.n_bootstrap, options.n_bins)
         paths = write_report(report, grid, options.output_dir or options.folder)

@@ -50,11 +50,11 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
     start, argv = time.perf_counter(), list(sys.argv[1:] if argv is None else argv)
     try:
         job = prepare(parse_arguments(argv), callbacks)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         return refuse(error)
     try:
         run(job)
-    except SetupError as error:
+    except (SetupError, ImportError) as error:
         return refuse(error)
     config, task = without_secrets(given_flags(ARGUMENTS, argv)), job.data_args.task_name or "own"
     return finish(job, config, time.perf_counter() - start, task=task, program=("-m", "glue_runs.run"))
@@ -125,8 +125,9 @@ def report(job: Job, prefix: str, metrics: dict[str, float], rows: int) -> None:
 
 
 def train(job: Job) -> None:
-    """Fine-tune, then save model, metrics and state."""
+    """Fine-tune, then save model, metrics and state; a `Diverged` if there is no model worth saving."""
     result = job.trainer.train(resume_from_checkpoint=job.state.checkpoint)
+    job.trainer.check_converged()
     job.trainer.save_model(_internal_call=True)  # pushed once, with the results, at the end
     job.trainer.save_state()
     report(job, "train", result.metrics, len(job.inputs["train"]))

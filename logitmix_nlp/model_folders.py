@@ -9,29 +9,32 @@ from typing import Any
 
 import torch
 from huggingface_hub.utils import HFValidationError, validate_repo_id
+from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor, PreTrainedConfig, PreTrainedModel
 
 from logitmix_nlp.hub.white_list import check_loads
 
-__all__ = ["check_model_name", "explained", "load_config", "load_image_processor", "load_weights"]
+__all__ = ["broken_weight", "check_model_name", "explained", "load_config", "load_image_processor", "load_weights"]
 
 TYPES = {"id2label": dict, "label2id": dict, "architectures": list}  # which Transformers itself does not check
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def explained(what: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
     """Make one `ValueError` of whatever the files of others, or settings that do not go together, raise.
 
     Args:
         what (`str`): What cannot be done: how the message begins. `OSError` and `ImportError` speak for themselves.
+        kind (`type[ValueError]`): Which one.
     """
     try:
         yield
     except (OSError, ImportError):
         raise
     except Exception as error:  # anything: the code that reads configurations and weights checks little
-        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        raise ValueError(f"{what} ({kind}{' '.join(str(error).split())})") from error
+        plain = type(error) in (ValueError, RuntimeError)
+        name = "" if plain else f"{type(error).__name__}: "
+        raise kind(f"{what} ({name}{' '.join(str(error).split())})") from error
 
 
 def check_model_name(name: str) -> None:
@@ -107,10 +110,15 @@ def load_weights(
                 f"{name}: {key} is {_shape(found)} in its weights, but {_shape(wanted)} in its config.json: they "
                 "belong to two models, or one was changed by hand."
             )
-        broken = next((key for key, p in model.named_parameters() if not torch.isfinite(p).all()), None)
+        broken = broken_weight(model)
         if broken is not None:
             raise ValueError(f"{name}: {broken} holds NaN or infinite weights: the training that made it diverged.")
     return model, report
+
+
+def broken_weight(model: nn.Module) -> str | None:
+    """Name of the first parameter of a model that holds NaN or infinity; `None` if there is none."""
+    return next((name for name, p in model.named_parameters() if not torch.isfinite(p).all()), None)
 
 
 def load_image_processor(name: str, **options: Any) -> BaseImageProcessor:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-__all__ = ["SetupError", "check_classifier", "logits_of"]
+__all__ = ["Diverged", "SetupError", "check_classifier", "logits_of"]
 
 LOAD_A_CLASSIFIER = (
     "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
@@ -16,6 +16,10 @@ LOAD_A_CLASSIFIER = (
 
 class SetupError(ValueError):
     """Model, data and arguments do not go together, which the first training step shows before it is taken."""
+
+
+class Diverged(SetupError):
+    """Weights or outputs of a model are NaN or infinite."""
 
 
 def check_classifier(model: nn.Module) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from logitmix_nlp.argument_checks import check_problem_type, check_processes, warn_of_lone_rows
+from logitmix_nlp.checked_trainer import CheckedTrainer
 from logitmix_nlp.draws import draw_mixture
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
 from logitmix_nlp.functional.lamix import lamix_parts
@@ -31,14 +32,15 @@ from logitmix_nlp.training_args import LogitMixTrainingArguments
 __all__ = ["LogitMixTrainer", "LogitMixTrainingArguments"]
 
 
-class LogitMixTrainer(SoftHeadTrainer, PublishingTrainer):
+class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
     """Stock `Trainer` that fine-tunes classifiers with LogitMix: `L = w_mix L_mix + w_cls L_cls + w_sim L_sim`, Eq. 3.
 
     Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`. Differences to the stock class:
 
     - The training loss is the mean over all rows of an optimizer step, whatever the accumulation and the number of
       processes; stock `Trainer` inflates it for most classification heads. Also for `mix_method="vanilla"`.
-    - The weighted terms are logged beside `loss` and sum to it; batches with a non-finite loss are counted.
+    - The weighted terms are logged beside `loss` and sum to it; batches with a non-finite loss are counted, and
+      training stops once the weights are not finite.
     - Pairs and λ depend on the seed and the position in training only, so resuming and evaluating do not change them.
       Each process pairs its own rows and draws its own λ; all processes agree on whether a batch is mixed.
     - `eval_loss` is the clean loss without label smoothing, so that it compares across methods.

@@ -34,7 +34,7 @@ from glue_runs.command_line import given_flags, parse_flags, to_flags
 from glue_runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
 from glue_runs.job import attach_run, check_stages, find_state, set_up_logging
 from glue_runs.labels import drop_missing_labels, with_label_order
-from glue_runs.metrics import first_output, make_compute_metrics, predicted
+from glue_runs.metrics import check_best_metric, first_output, make_compute_metrics, predicted
 from glue_runs.record import RunState, without_secrets
 from glue_runs.run import (
     finish,
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None, callbacks: Sequence[TrainerCallback]
         run(job)
     except BadImage as error:
         return refuse(BadImage(str(error).strip().splitlines()[-1]))  # a worker of the loader adds its traceback
-    except SetupError as error:
+    except (SetupError, ImportError) as error:
         return refuse(error)
     config, program = without_secrets(given_flags(ARGUMENTS, argv)), ("scripts/run_image_classification.py",)
     return finish(job, config, time.perf_counter() - start, task=source_name(job.data_args), program=program)
@@ -163,6 +163,8 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         compute_metrics=make_compute_metrics(("accuracy",), False, data_args.n_bins, by_class=True),
         callbacks=list(callbacks),
     )
+    if args.do_train:
+        check_best_metric(trainer, is_regression=False)
     trainer.card_options = card_options(given_model, data_args, raw, origins)
     attach_run(trainer, state)
     return ImageJob(args, data_args, output_args, rows, inputs, trainer, state)

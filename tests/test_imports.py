@@ -103,8 +103,10 @@ ALLOWED = {
         "logitmix_nlp.mixers",
         "logitmix_nlp.stock_arguments",
     ),
+    "logitmix_nlp.checked_trainer": ("logitmix_nlp.model_folders", "logitmix_nlp.outputs"),
     "logitmix_nlp.trainer": (
         "logitmix_nlp.argument_checks",
+        "logitmix_nlp.checked_trainer",
         "logitmix_nlp.draws",
         "logitmix_nlp.functional",
         "logitmix_nlp.lamix",

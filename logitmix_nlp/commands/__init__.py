@@ -1,10 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands of `python -m logitmix_nlp`, one module each, and how a name finds its module."""
 
+import argparse
 import importlib
 import sys
+from typing import NoReturn
 
-__all__ = ["run_command"]
+__all__ = ["OneLineErrors", "OneLineParser", "run_command"]
+
+
+class OneLineErrors:
+    """For an `ArgumentParser`: what is wrong with a flag is a `ValueError`, as all else that is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage, which has many lines, and ending the process."""
+        raise ValueError(f"{message}; --help lists all flags.")
+
+
+class OneLineParser(OneLineErrors, argparse.ArgumentParser):
+    """The parser of a command."""
 
 
 def run_command(program: str, commands: dict[str, tuple[str, str]]) -> int:

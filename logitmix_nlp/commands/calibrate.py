@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.held_out import fit_temperature
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m logitmix_nlp calibrate",
         description="Fit a temperature (Guo et al., 2017) to labelled rows that the model was not trained on, and "
         f"write it as {TEMPERATURE_KEY} into the model's config.json. LogitMixTrainer, the pipelines of "

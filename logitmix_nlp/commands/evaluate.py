@@ -11,6 +11,7 @@ import torch
 import transformers
 
 import logitmix_nlp
+from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.commands.evaluate_inputs import (
     batches_of,
     check_flags,
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=PROGRAM,
         description="Accuracy, calibration, out-of-distribution and robustness figures of a text or image classifier.",
         allow_abbrev=False,
@@ -105,7 +106,7 @@ def _run(argv: Sequence[str]) -> int:
     if not options.no_pictures:
         require_matplotlib()
     name = (Path(options.model).resolve() if Path(options.model).exists() else Path(options.model)).name
-    folder = options.output_dir or Path("evaluation") / name
+    folder = Path("evaluation") / name if options.output_dir is None else options.output_dir
     check_folder(folder)
     classifier = model_of(options)
     check_flags(options, classifier)

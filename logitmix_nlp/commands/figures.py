@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.commands.read_figures import ENTROPY, LOSSES, RELIABILITY
 from logitmix_nlp.commands.trained_figures import DENSITY, SOFT_TARGETS, SPIRAL
 from logitmix_nlp.plots import STYLES
@@ -38,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         `int`: 0; 2, after one line on stderr, if something is wrong with what was given.
     """
-    options = _parse(argv)
     try:
+        options = _parse(argv)
         paths = _make(options)
     except (ValueError, OSError, ImportError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m logitmix_nlp figures", description="Draw the papers' figures from computation, on the CPU."
     )
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.data_sources.columns import stored_columns
 from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.classifier import Classifier
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m logitmix_nlp predict",
         description="Class, entropy and the probability of every class for each row of a file, in its order and "
         "beside its own columns. Probabilities are calibrated if the model holds a temperature (calibrate).",

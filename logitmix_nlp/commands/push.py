@@ -19,6 +19,7 @@ from huggingface_hub import get_token
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformers.utils import CONFIG_NAME
 
+from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy
 from logitmix_nlp.hub.secrets import check_token
 from logitmix_nlp.hub.upload import Target, push_files
@@ -32,7 +33,7 @@ PROGRAM = "python -m logitmix_nlp push"
 
 def parser() -> argparse.ArgumentParser:
     """The flags of the command."""
-    parsed = argparse.ArgumentParser(
+    parsed = OneLineParser(
         PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parsed.add_argument("folder", type=Path, metavar="DIR", help="Folder of the finished run.")

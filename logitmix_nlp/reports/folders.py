@@ -11,9 +11,12 @@ def check_folder(folder: str | Path) -> None:
     """Raise unless files can be written into a folder, which need not be there yet and is not made.
 
     Raises:
+        ValueError: If its name is empty.
         NotADirectoryError: If it, or a folder above it, is a file.
         PermissionError: If the nearest folder that is there cannot be written to.
     """
+    if not str(folder).strip():
+        raise ValueError("--output_dir is empty: give the folder that the results go to, '.' for this one.")
     place = Path(folder).resolve()
     while not place.exists():
         place = place.parent

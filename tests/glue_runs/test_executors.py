@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import filelock
@@ -165,3 +166,19 @@ def test_ray_missing_says_what_to_install(tmp_path, monkeypatch):
     args = GridArguments(model="m", output_dir=str(tmp_path), executor="ray")
     with pytest.raises(ImportError, match=r"pip install logitmix-nlp\[cluster\]"):
         next(executors.execute(planned(tmp_path, 1), args))
+
+
+def test_a_ray_cluster_that_asks_for_its_token_says_what_to_set(tmp_path, monkeypatch):
+    class AuthenticationError(Exception):
+        """As `ray.exceptions.AuthenticationError`, which is no OSError either."""
+
+    def init(**options):
+        raise AuthenticationError("Token authentication is enabled but no authentication token was found. Ensure that")
+
+    exceptions = types.SimpleNamespace(AuthenticationError=AuthenticationError)
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init, exceptions=exceptions))
+    args = GridArguments(model="m", output_dir=str(tmp_path), executor="ray", ray_address="10.0.0.1:6379")
+    with pytest.raises(ConnectionError, match="the Ray cluster at 10.0.0.1:6379 asks for its token") as error:
+        next(executors.execute(planned(tmp_path, 1), args))
+    for words in ("RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH", "ray get-auth-token", "was found)"):
+        assert words in str(error.value)

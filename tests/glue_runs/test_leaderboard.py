@@ -88,7 +88,7 @@ def test_ties_go_to_the_smallest_seed_and_a_seed_can_be_asked_for(tmp_path):
     out = tmp_path / "out.zip"
     assert seeds(build_submission(tmp_path / "runs", out, partial=True))["WNLI.tsv"] == 9
     assert seeds(build_submission(tmp_path / "runs", out, seed=11, partial=True))["WNLI.tsv"] == 11
-    with pytest.raises(ValueError, match="runs, seed 3: no finished run of a GLUE task has prediction files"):
+    with pytest.raises(ValueError, match="runs, seed 3: there is no finished run of a GLUE task"):
         build_submission(tmp_path / "runs", out, seed=3, partial=True)
 
 
@@ -116,6 +116,9 @@ def test_several_methods_ask_for_one(tmp_path):
         build_submission(tmp_path / "runs", out, partial=True)
     with pytest.raises(ValueError, match="no run of method 'mixup' has prediction files; found: logitmix, vanilla"):
         build_submission(tmp_path / "runs", out, method="mixup", partial=True)
+    write_run(tmp_path / "runs", "cola", seed=4, method="mixup", files=[])
+    with pytest.raises(ValueError, match=rf"Without them, add --do_predict: {tmp_path}/runs/cola/mixup/4\."):
+        build_submission(tmp_path / "runs", out, method="mixup", partial=True)
     chosen = seeds(build_submission(tmp_path / "runs", out, method="vanilla", partial=True))
     assert {file: seed for file, seed in chosen.items() if seed is not None} == {"RTE.tsv": 2}
 
@@ -138,7 +141,8 @@ def test_what_is_missing_is_listed_with_what_to_do(tmp_path):
     message = str(error.value)
     assert "method logitmix: found no QQP.tsv, AX.tsv, QNLI.tsv. Run what is missing, or leave it out" in message
     assert (
-        f"mnli: python -m glue_runs.run --task_name mnli --output_dir {tmp_path}/runs/mnli/logitmix/3 --do" in message
+        f"mnli ({tmp_path}/runs/mnli/logitmix/3): python -m glue_runs.run --task_name mnli --output_dir "
+        f"{tmp_path}/runs/mnli/logitmix/3 --do_predict" in message
     )
     assert "; qqp, qnli: python -m glue_runs.run --task_name TASK --do_train --do_eval --do_predict ..." in message
     assert not out.exists()
@@ -178,10 +182,11 @@ def test_the_command_prints_what_it_packed(tmp_path, capsys, monkeypatch):
         (["nowhere"], "nowhere: no finished run"),
         (["runs", "--partial", "--output", "out.tar"], "out.tar: the leaderboard takes ZIP files"),
         (["runs", "--partial", "--method", "vanilla"], "no run of method 'vanilla'"),
-        (["runs", "--partial", "--seed", "9"], "runs, seed 9: no finished run of a GLUE task"),
+        (["runs", "--partial", "--seed", "9"], "runs, seed 9: there is no finished run of a GLUE task"),
         (
             ["bare", "--partial"],
-            "bare: no finished run of a GLUE task has prediction files; repeat them, as in: python",
+            "bare: none of the 1 finished runs has prediction files: bare/wnli/logitmix/0. Repeat their commands with "
+            "--do_predict, as in: python -m glue_runs.run --task_name wnli",
         ),
     ],
 )
