@@ -86,7 +86,11 @@ ALLOWED = {
     ),
     "logitmix_nlp.hub": ("logitmix_nlp.checkpoints", "logitmix_nlp.hub", "logitmix_nlp.whole_files"),
     "logitmix_nlp.__main__": ("logitmix_nlp.commands",),
-    "logitmix_nlp.commands.push": ("logitmix_nlp.hub", "logitmix_nlp.stored_temperature"),
+    "logitmix_nlp.commands.push": (
+        "logitmix_nlp.commands",
+        "logitmix_nlp.hub",
+        "logitmix_nlp.stored_temperature",
+    ),
     "logitmix_nlp.publishing": ("logitmix_nlp.card_trainer", "logitmix_nlp.hub"),
     "logitmix_nlp.argument_checks": ("logitmix_nlp.functional", "logitmix_nlp.methods", "logitmix_nlp.mixers"),
     "logitmix_nlp.lamix": (

@@ -209,9 +209,13 @@ def test_a_model_without_its_tokenizer_is_refused(tmp_path, model, capsys):
 def test_models_without_a_head_or_with_damaged_weights_are_refused(tmp_path, model, capsys):
     data = rows_file(tmp_path / "x.jsonl", 4)
     weights = load_file(model / "model.safetensors")
-    broken = {**weights, "classifier.bias": torch.full_like(weights["classifier.bias"], float("nan"))}
-    save_file(broken, model / "model.safetensors", {"format": "pt"})
-    assert "the logits of 4 of 4 rows are NaN or infinite" in failure(evaluate, capsys, model, "--data", data)
+    for value, message in (
+        (float("nan"), "classifier.weight holds NaN or infinite weights"),
+        (3e38, "the logits of 4 of 4 rows are NaN or infinite"),
+    ):
+        broken = {**weights, "classifier.weight": torch.full_like(weights["classifier.weight"], value)}
+        save_file(broken, model / "model.safetensors", {"format": "pt"})
+        assert message in failure(evaluate, capsys, model, "--data", data)
     save_file(
         {k: v for k, v in weights.items() if "classifier" not in k}, model / "model.safetensors", {"format": "pt"}
     )
