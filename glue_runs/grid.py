@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many runs: every task with every method and seed, each in a folder of its own."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -16,7 +15,7 @@ from glue_runs.job import ARGUMENTS
 from glue_runs.published import TASKS
 from glue_runs.recipe import RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
-from glue_runs.results import GRID_NAME, is_finished
+from glue_runs.results import GRID_NAME, is_finished, read_grid
 from glue_runs.tasks import get_task
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.hub.secrets import without_credentials
@@ -173,7 +172,7 @@ def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequenc
     labels = {method: EQUAL_COMPUTE for method in methods if method not in args.methods}
     new = {"tasks": args.tasks, "methods": methods, "seeds": args.seeds, "commands": [list(command)]}
     with filelock.FileLock(path.with_name(path.name + ".lock")):
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        found = read_grid(path)
         for name, values in new.items():
             new[name] = found.get(name, []) + [value for value in values if value not in found.get(name, [])]
         write_json(path, without_credentials({**new, "labels": {**found.get("labels", {}), **labels}}))

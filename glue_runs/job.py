@@ -16,7 +16,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
-    TrainerState,
     set_seed,
 )
 from transformers.trainer import TRAINER_STATE_NAME
@@ -31,6 +30,7 @@ from glue_runs.metrics import check_best_metric, make_compute_metrics
 from glue_runs.preprocessing import model_inputs, select_rows
 from glue_runs.record import RecordWriter, RunState, all_values, check_results, find_run, run_record
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.checkpoints import read_state
 from logitmix_nlp.data_sources.columns import NONE_NAMED, Columns, store_columns, stored_columns
 from logitmix_nlp.model_folders import check_model_name, load_config, load_weights
 from logitmix_nlp.tokenizers import load_tokenizer, set_padding
@@ -131,7 +131,7 @@ def attach_run(trainer: Trainer, state: RunState) -> None:
     """Let the trainer leave the record of its run, or know the history of a finished one, for the model card."""
     history = Path(trainer.args.output_dir) / TRAINER_STATE_NAME
     if state.finished and history.is_file():
-        trainer.state = TrainerState.load_from_json(str(history))
+        trainer.state = read_state(history)
     elif state.record is not None:
         trainer.add_callback(RecordWriter(trainer.args.output_dir, state.record))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from glue_runs.results import RunResult, load_results
+from glue_runs.results import RunResult, check_finite, load_results
 from glue_runs.submission import check_predictions
 from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
 from logitmix_nlp.commands import OneLineParser
@@ -96,6 +96,7 @@ def development_score(run: RunResult) -> float:
     task = get_task(run.task)
     name = task.metrics[0] if len(task.metrics) == 1 else "combined_score"
     keys = [f"{split.replace('validation', 'eval')}_{name}" for split in task.evaluation_splits]
+    check_finite(run)
     missing = [key for key in keys if key not in run.metrics]
     if missing:
         raise ValueError(f"{run.folder}: the run has no {', '.join(missing)}; repeat it: {_again(run, '--do_eval')}")

@@ -16,9 +16,10 @@ from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, GENERATION_CONF
 from glue_runs.content import DATA_PLACES, MODEL_PLACES, differing_content, same_place
 from glue_runs.results import RESULT_NAME
 from logitmix_nlp import LogitMixTrainingArguments
-from logitmix_nlp.checkpoints import is_complete_checkpoint, last_complete_checkpoint
+from logitmix_nlp.checkpoints import checkpoint_damage, last_complete_checkpoint
 from logitmix_nlp.hub.secrets import is_secret_name, without_credentials
 from logitmix_nlp.hub.white_list import PROCESSOR_FILES, TRAINING_ARGUMENTS_NAME
+from logitmix_nlp.lamix import HEAD_FILE
 from logitmix_nlp.neutral_arguments import SCORING, is_neutral, scores_choose
 from logitmix_nlp.whole_files import PARTIAL, read_object, write_json
 
@@ -146,15 +147,23 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
         `RunState`: Nothing done yet, a checkpoint, or finished.
 
     Raises:
-        FileNotFoundError: If the checkpoint asked for is missing or half-written.
+        FileNotFoundError: If the checkpoint asked for is missing, half-written or damaged.
         ValueError: If the folder holds something else; the message names the difference and what to do.
     """
     folder = Path(output_dir)
+    also = [HEAD_FILE] if record["lamix_beta"] < 1.0 else []
     if asked is not None and asked.lower() != "true":
-        if not is_complete_checkpoint(asked):
-            raise FileNotFoundError(f"--resume_from_checkpoint {asked}: no folder with a complete checkpoint.")
+        damage = checkpoint_damage(asked, also)
+        if damage is not None:
+            raise FileNotFoundError(
+                f"--resume_from_checkpoint {asked}: no folder with a complete checkpoint: {damage}. Give another, or "
+                "start from its weights alone with --model_name_or_path."
+            )
         return RunState(asked, record=record)
-    checkpoint = last_complete_checkpoint(folder)
+    finished = (folder / FINISHED_NAME).is_file()
+    has_model = (folder / CONFIG_NAME).is_file() and any(any(folder.glob(pattern)) for pattern in _MODELS)
+    is_needed = asked is not None or not (finished and has_model)
+    checkpoint = last_complete_checkpoint(folder, also) if is_needed else None
     if asked is not None:
         if checkpoint is None:
             raise ValueError(f"--resume_from_checkpoint true: {folder} has no complete checkpoint.")
@@ -170,14 +179,12 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
                 "it, or give --resume_from_checkpoint PATH, or true for the folder's last checkpoint."
             )
         return RunState(record=record)
-    finished = (folder / FINISHED_NAME).is_file()
     changed = _changes(folder, found, record) if finished or checkpoint is not None else []
     if changed:
         raise ValueError(
             f"--output_dir {folder} holds another run ({'; '.join(changed)}); choose another folder, or go on from "
             "its last checkpoint all the same with --resume_from_checkpoint true."
         )
-    has_model = (folder / CONFIG_NAME).is_file() and any(any(folder.glob(pattern)) for pattern in _MODELS)
     return RunState(checkpoint, finished and has_model, finished and not has_model, record)
 
 

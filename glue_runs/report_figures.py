@@ -6,7 +6,7 @@ from functools import partial
 
 from glue_runs.report_differences import kept_predictions
 from glue_runs.report_grid import ResultGrid, ScoreColumn
-from glue_runs.results import STATE_NAME, RunResult
+from glue_runs.results import RunResult
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
 from logitmix_nlp.plots import CurvePanel, learning_curves, reliability_diagrams
 from logitmix_nlp.plots.curves import mean_curve
@@ -64,8 +64,6 @@ def _history(run: RunResult) -> list[dict[str, float]]:
         return run.log_history()
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{run.folder}: {STATE_NAME} is no log of a Trainer ({error}); repeat the run.") from error
 
 
 def _panel(

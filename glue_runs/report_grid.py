@@ -2,7 +2,6 @@
 """The runs below a folder, arranged by task, method and seed for a report."""
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 from glue_runs import published
 from glue_runs.content import DATA_PLACES, MODEL_PLACES
-from glue_runs.results import GRID_NAME, RunResult, deciding_flags, load_results
+from glue_runs.results import GRID_NAME, RunResult, check_finite, deciding_flags, load_results, read_grid
 from glue_runs.tasks import GLUE_TASKS, GlueTask, get_task
-from logitmix_nlp.hub.secrets import without_credentials
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
@@ -103,13 +101,12 @@ def load_grid(root: str | Path) -> ResultGrid:
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; give the one that the runs were written to.")
-    results, settings = load_results(root), _read_settings(root / GRID_NAME)
+    results, settings = load_results(root), read_grid(root / GRID_NAME)
     found = {}
     for run in results:
-        if not (isinstance(run.metrics, dict) and isinstance(run.config, dict) and isinstance(run.seed, int)):
-            raise ValueError(f"{run.folder}: the result holds no metrics, config or seed; delete it and run it again.")
         if run.task not in GLUE_TASKS:
             raise ValueError(f"{run.folder}: {run.task!r} is no GLUE task; keep such runs out of the folder.")
+        check_finite(run)
         key = (run.task, run.method, run.seed)
         if key in found:
             raise ValueError(
@@ -146,19 +143,6 @@ def _different_flags(runs: Mapping[tuple[str, str, int], RunResult]) -> Iterator
             if any(value != values[group[0].seed] for value in values.values()):
                 told = ", ".join(f"{value} for seed {seed}" for seed, value in values.items())
                 yield f"{task} {method} was trained with different {name}: {told}"
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        settings = without_credentials(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}).") from error
-    kinds = {**dict.fromkeys((*LISTS, "commands"), list), "labels": dict}
-    if not isinstance(settings, dict) or any(not isinstance(settings.get(n, k()), k) for n, k in kinds.items()):
-        raise ValueError(f"{path}: expected an object with lists (tasks, methods, seeds, commands) and labels.")
-    return settings
 
 
 def _ordered(first: Sequence[str], found: set[str]) -> list[str]:

@@ -2,7 +2,7 @@
 """What a finished run leaves in its folder, and how all of them are found again."""
 
 import importlib.metadata
-import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,16 +14,19 @@ import pyarrow.parquet as parquet
 import torch
 
 from glue_runs.content import DATA_PLACES, MODEL_PLACES, differing_content, digests, same_place
+from glue_runs.tasks import get_task
 from logitmix_nlp.hub.secrets import without_credentials
 from logitmix_nlp.neutral_arguments import is_neutral
-from logitmix_nlp.whole_files import write_json
+from logitmix_nlp.whole_files import read_object, write_json
 
 __all__ = [
     "RunResult",
+    "check_finite",
     "deciding_flags",
     "installed_versions",
     "is_finished",
     "load_results",
+    "read_grid",
     "read_result",
     "write_result",
 ]
@@ -31,6 +34,7 @@ __all__ = [
 RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
 _MORE = {"do_eval": False, "do_predict": False, "save_predictions": False, "keep_weights": True}
+KINDS = {str: "names", int: "whole numbers", list: "lists of words"}
 _PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -78,8 +82,23 @@ class RunResult:
         return rows["idx"].to_numpy(), rows["label"].to_numpy(), np.stack(rows["logits"].to_numpy())
 
     def log_history(self) -> list[dict[str, float]]:
-        """What the `Trainer` logged, one dictionary per entry; each holds `step` and `epoch`."""
-        return json.loads((self.folder / STATE_NAME).read_text(encoding="utf-8"))["log_history"]
+        """What the `Trainer` logged, one dictionary per entry; each holds `step` and `epoch`.
+
+        Raises:
+            FileNotFoundError: If the run left no log.
+            ValueError: If the file is damaged; says where and why.
+        """
+        path = self.folder / STATE_NAME
+        values = read_object(path)
+        rows = values.get("log_history")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{path} is damaged: its log_history is no list of entries.")
+        for number, row in enumerate(rows, start=1):
+            drawn = [name for name in row if name.startswith(("loss", "eval"))]
+            for name in ("step", "epoch", *drawn):
+                if not isinstance(row.get(name), (int, float)):
+                    raise ValueError(f"{path} is damaged: entry {number} of log_history has no number as {name}.")
+        return rows
 
 
 def installed_versions() -> dict[str, str]:
@@ -116,12 +135,66 @@ def read_result(folder: str | Path) -> RunResult:
     """
     path = Path(folder) / RESULT_NAME
     try:
-        values = without_credentials(json.loads(path.read_text(encoding="utf-8")))
-        return RunResult(**values, folder=Path(folder))
+        values = without_credentials(read_object(path))
+        _check_types(values)
+        return RunResult(**{**values, "folder": Path(folder)})
     except (ValueError, TypeError) as error:
+        said = str(error).removeprefix(f"{path} is damaged: ")
         raise ValueError(
-            f"{path}: not the result of a run ({error}); delete it if it is one, else keep it elsewhere."
+            f"{path}: not the result of a run ({said.rstrip('.')}); delete it if it is one, else keep it elsewhere."
         ) from error
+
+
+def read_grid(path: str | Path) -> dict[str, Any]:
+    """What `grid.json` holds, nothing if there is none.
+
+    Raises:
+        ValueError: If it is damaged, or names a task that is none of GLUE; says where and why.
+    """
+    try:
+        values = without_credentials(read_object(path))
+        _check_grid(values)
+        return values
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        said = str(error).removeprefix(f"{path} is damaged: ")
+        raise ValueError(f"{path}: {said.rstrip('.')}; mend it, or delete it: it only orders a report.") from error
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Refuse a result whose values have other types than [`RunResult`] says."""
+    kinds = {
+        "task": str, "method": str, "seed": int, "metrics": dict, "config": dict, "command": list, "versions": dict,
+        "seconds": (int, float), "content": dict,
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
+            raise ValueError(f"{name} is {values[name]!r:.80}")
+    for name, value in values.get("metrics", {}).items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise ValueError(f"the metric {name} is no number but {value!r:.80}")
+    texts = (*values.get("command", ()), *values.get("versions", {}).values(), *values.get("content", {}).values())
+    for value in texts:
+        if not isinstance(value, str):
+            raise ValueError(f"command, versions or content hold {value!r:.80}, which is no text")
+
+
+def _check_grid(values: Mapping[str, Any]) -> None:
+    """Refuse settings of a grid that are no lists of names, whole numbers and commands, or no labels."""
+    kinds = {"tasks": str, "methods": str, "seeds": int, "commands": list}
+    for name, kind in kinds.items():
+        items = values.get(name, [])
+        if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
+            raise ValueError(f"{name} is {items!r:.80}, expected a list of {KINDS[kind]}")
+    for command in values.get("commands", []):
+        if not all(isinstance(word, str) for word in command):
+            raise ValueError(f"commands holds {command!r:.80}, expected lists of words")
+    labels = values.get("labels", {})
+    if not isinstance(labels, dict) or not all(isinstance(label, str) for label in labels.values()):
+        raise ValueError(f"labels is {labels!r:.80}, expected names by method")
+    for task in values.get("tasks", []):
+        get_task(task)
 
 
 def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
@@ -158,6 +231,16 @@ def deciding_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _same(name: str, found: Any, wanted: Any) -> bool:
     return same_place(found, wanted) if name in (*MODEL_PLACES, *DATA_PLACES) else found == wanted
+
+
+def check_finite(run: RunResult) -> None:
+    """Refuse a run whose metrics are not all finite: its training diverged, and no mean may hide it."""
+    for name, value in run.metrics.items():
+        if not math.isfinite(value):
+            raise ValueError(
+                f"{run.folder / RESULT_NAME}: {name} is {value}: did the training diverge? Repeat the run with other "
+                "flags, or keep it elsewhere."
+            )
 
 
 def load_results(root: str | Path) -> list[RunResult]:

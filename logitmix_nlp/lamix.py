@@ -16,7 +16,15 @@ from logitmix_nlp.outputs import SetupError, logits_of
 from logitmix_nlp.rng import START_VALUES, step_generator
 from logitmix_nlp.rows import take_rows
 
-__all__ = ["SoftHeadTrainer", "SoftLabelHead", "check_soft_head", "find_classifier", "soft_head", "split_logits"]
+__all__ = [
+    "HEAD_FILE",
+    "SoftHeadTrainer",
+    "SoftLabelHead",
+    "check_soft_head",
+    "find_classifier",
+    "soft_head",
+    "split_logits",
+]
 
 HEAD_NAME = "lamix_head"
 HEAD_FILE = f"{HEAD_NAME}.safetensors"
@@ -136,6 +144,11 @@ class SoftHeadTrainer(ResumableTrainer):
     """[`ResumableTrainer`] whose checkpoints hold `W_t` beside the optimizer's state, if there is one."""
 
     _soft_head: SoftLabelHead | None = None
+
+    @property
+    def checkpoint_files(self) -> tuple[str, ...]:
+        """The file of `W_t`, if there is one."""
+        return () if self._soft_head is None else (HEAD_FILE,)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every weight of a checkpoint is found again, whatever name it was saved under."""
+"""Every weight of a checkpoint is found again, whatever its name there; damaged checkpoints are passed over."""
+
+import json
+import os
+import shutil
 
 import pictures
 import pytest
+import tiny
 import torch
 import zoo
 from safetensors.torch import load_file
 from transformers.trainer_utils import load_sharded_checkpoint
 
-from logitmix_nlp.checkpoints import translated_names
+from logitmix_nlp.checkpoints import checkpoint_damage, last_complete_checkpoint, translated_names
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -96,3 +101,109 @@ def test_the_best_model_is_loaded_at_the_end(tmp_path, name):
     assert same(run.model, type(run.model).from_pretrained(tmp_path / f"checkpoint-{best}"))
     assert run.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-6)
     assert best < 3
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of eleven steps with a checkpoint of each of the last three: 9, 10, 11."""
+    folder = tmp_path_factory.mktemp("trained")
+    tiny.trainer(folder, tiny.rows(4), max_steps=11, save_strategy="steps", save_steps=1, save_total_limit=3).train()
+    return folder
+
+
+@pytest.fixture
+def run_folder(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_checkpoint_10_comes_after_checkpoint_9(run_folder):
+    shutil.rmtree(run_folder / "checkpoint-11")
+    assert {path.name for path in run_folder.glob("checkpoint-*")} == {"checkpoint-9", "checkpoint-10"}
+    os.utime(run_folder / "checkpoint-9")
+    assert last_complete_checkpoint(run_folder) == str(run_folder / "checkpoint-10")
+
+
+FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+
+
+def flipped(content):
+    """The content with one wrong byte within its pickle, as a bad disk leaves it."""
+    place = content.index(b"\x80\x02") + 20
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+DAMAGE = {
+    "missing": None,
+    "empty": lambda content: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(len(content)),
+    "another kind": lambda content: b"[]",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over(run_folder, caplog, name, damage):
+    path = run_folder / "checkpoint-11" / name
+    if DAMAGE[damage] is None:
+        path.unlink()
+    else:
+        path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert last_complete_checkpoint(run_folder) == str(run_folder / "checkpoint-10")
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert f"{run_folder / 'checkpoint-11'} is incomplete and not used: " in warning
+    assert name in warning
+
+
+@pytest.mark.parametrize("name", FILES[1:4])
+def test_a_wrong_byte_in_a_pickle_is_noticed(run_folder, name):
+    path = run_folder / "checkpoint-11" / name
+    path.write_bytes(flipped(path.read_bytes()))
+    assert last_complete_checkpoint(run_folder) == str(run_folder / "checkpoint-10")
+
+
+@pytest.mark.parametrize(
+    "state", [{"global_step": "11"}, {"log_history": 3}, {"log_history": [1]}, {"of_next_year": 1, "global_step": 11}]
+)
+def test_a_state_of_wrong_types_is_damage(run_folder, state):
+    path = run_folder / "checkpoint-11" / "trainer_state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **state}))
+    assert "trainer_state.json is damaged" in checkpoint_damage(path.parent)
+
+
+def test_shards_and_adapters_are_models_too(run_folder):
+    folder = run_folder / "checkpoint-11"
+    weights = (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    assert "it has no model" in checkpoint_damage(folder)
+    index = {"metadata": {}, "weight_map": {"x": weights.name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert checkpoint_damage(folder) is None
+    weights.unlink()
+    assert f"{weights.name} is missing" in checkpoint_damage(folder)
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "default").mkdir()
+    (folder / "default" / "adapter_model.safetensors").write_bytes(b"")
+    assert checkpoint_damage(folder) is None
+
+
+def test_training_goes_on_from_the_checkpoint_before_with_the_same_weights(trained, run_folder):
+    (run_folder / "checkpoint-11" / "optimizer.pt").write_bytes(b"PK")
+    options = {"max_steps": 11, "save_strategy": "no"}
+    again = tiny.trainer(run_folder, tiny.rows(4), tiny.bert(seed=3), **options)
+    again.train(resume_from_checkpoint=True)
+    saved = load_file(trained / "checkpoint-11" / "model.safetensors")
+    assert all(torch.equal(saved[name], value) for name, value in again.model.state_dict().items())
+    for path in run_folder.glob("checkpoint-*/scheduler.pt"):
+        path.unlink()
+    with pytest.raises(ValueError, match="no complete checkpoint: start without it"):
+        again.train(resume_from_checkpoint=True)
+
+
+def test_the_second_head_of_lamix_belongs_to_its_checkpoints(tmp_path):
+    options = {"mix_method": "lamix", "max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    run = tiny.trainer(tmp_path, tiny.rows(4), **options)
+    run.train()
+    (head,) = (tmp_path / "checkpoint-2").glob("lamix*")
+    head.unlink()
+    assert last_complete_checkpoint(tmp_path, run.checkpoint_files) == str(tmp_path / "checkpoint-1")
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")

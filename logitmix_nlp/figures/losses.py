@@ -7,9 +7,10 @@ from pathlib import Path
 
 from transformers.trainer import TRAINER_STATE_NAME
 
-from logitmix_nlp.checkpoints import last_complete_checkpoint
+from logitmix_nlp.checkpoints import numbered_checkpoints
 from logitmix_nlp.functional.losses import LOSS_TERMS
 from logitmix_nlp.plots.curves import Curve, mean_curve
+from logitmix_nlp.whole_files import read_object
 
 __all__ = ["find_logs", "loss_curves", "read_log"]
 
@@ -31,10 +32,10 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
     """
     place = Path(path)
     if place.is_dir() and not (place / TRAINER_STATE_NAME).is_file():
-        checkpoint = last_complete_checkpoint(place)
-        if checkpoint is None:
+        logs = [folder / TRAINER_STATE_NAME for folder in numbered_checkpoints(place)]
+        place = next((log for log in logs if _is_log(log)), None)
+        if place is None:
             raise FileNotFoundError(f"{path} has no {TRAINER_STATE_NAME}, neither in it nor in a checkpoint.")
-        place = Path(checkpoint)
     if place.is_dir():
         place = place / TRAINER_STATE_NAME
     try:
@@ -42,6 +43,14 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
         return [dict(line) for line in history]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{place} is no log of a Trainer ({type(error).__name__}: {error}).") from error
+
+
+def _is_log(path: Path) -> bool:
+    """Whether the state of a checkpoint was written to its end."""
+    try:
+        return bool(read_object(path))
+    except (OSError, ValueError):
+        return False
 
 
 def find_logs(path: str | Path) -> dict[str, list[list[dict[str, float]]]]:

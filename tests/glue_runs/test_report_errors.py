@@ -83,7 +83,7 @@ def test_broken_predictions_and_logs(root, capsys):
     assert f"{folder}: eval_predictions.parquet is broken" in error(capsys, root)
     (folder / "eval_predictions.parquet").write_bytes(kept)
     (folder / "trainer_state.json").write_text("{}")
-    assert f"{folder}: trainer_state.json" in error(capsys, root, "--n_bootstrap", 100)
+    assert f"{folder / 'trainer_state.json'} is damaged" in error(capsys, root, "--n_bootstrap", 100)
 
 
 def test_other_bins_than_the_runs_have(root, capsys):

@@ -190,3 +190,13 @@ def test_a_kill_before_the_first_step_leaves_a_new_folder_free(place, call, monk
             call()
     assert json.loads((place / "out" / "run.json").read_text())["seed"] == 42
     assert call("--seed=7")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
+def test_a_damaged_checkpoint_that_is_asked_for_is_refused(place, call, name):
+    samples.write_text(place / "out" / "checkpoint-2" / name, "[]")
+    before = contents(place)
+    code, line = call(f"--resume_from_checkpoint={place}/out/checkpoint-2")
+    assert code == 2
+    assert f"no folder with a complete checkpoint: {name}" in line.replace(f"{place}/out/checkpoint-2/", "")
+    assert contents(place) == before
