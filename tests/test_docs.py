@@ -65,6 +65,7 @@ def test_every_method_has_its_paper():
         "CHANGELOG.md",
         "docs/results/glue-minilm/README.md",
         "docs/results/cifar10/README.md",
+        "docs/results/text/README.md",
     ],
 )
 def test_links_and_named_files_exist(name):

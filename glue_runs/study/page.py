@@ -8,7 +8,7 @@ from typing import Any
 from glue_runs.statistics import estimate
 from glue_runs.study.analysis import HIGHER_IS_BETTER, Comparison, compare, seeds_of
 from glue_runs.study.plan import CHOICE, Rows, Study, chosen_rates
-from glue_runs.study.rows import read_rows
+from glue_runs.study.rows import read_ensembles, read_rows
 from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.plots.forest import ForestPanel, forest_plot
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_markdown
@@ -65,7 +65,8 @@ def write_page(study: Study, results: Path) -> None:
     write_json(folder / "summary.json", summary(study, rows, families))
     reading = folder / READING
     text = reading.read_text(encoding="utf-8") if reading.is_file() else ""
-    write_whole(folder / "README.md", _page(study, rows, families, text))
+    tables = task_tables(study, rows, read_ensembles(results))
+    write_whole(folder / "README.md", _page(study, rows, families, tables, text))
 
 
 def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison]]) -> dict[str, Any]:
@@ -83,19 +84,20 @@ def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison
 
 def answer_lines(comparisons: Sequence[Comparison]) -> list[str]:
     """One line per pair of methods and figure: where a difference was found, where not, and what is not run."""
-    lines = []
+    lines, waiting = [], []
     for method, reference in dict.fromkeys((one.method, one.reference) for one in comparisons):
         pair = [one for one in comparisons if (one.method, one.reference) == (method, reference)]
-        parts = []
-        for figure in dict.fromkeys(one.figure for one in pair):
-            run = [one for one in pair if one.figure == figure and one.difference is not None]
-            if run:
-                parts.append(f"{NAMES[figure]}: " + "; ".join(map(_told, run)))
-        waiting = list(dict.fromkeys(_place(one) for one in pair if one.difference is None))
-        if waiting:
-            parts.append("not yet run: " + "; ".join(waiting))
-        lines += [f"- **{method}** against {reference}", *(f"    - {part}" for part in parts)]
-    return lines
+        run = [one for one in pair if one.difference is not None]
+        missing = list(dict.fromkeys(_place(one) for one in pair if one.difference is None))
+        if not run:
+            waiting.append(f"{method} against {reference}")
+            continue
+        lines.append(f"- **{method}** against {reference}")
+        for figure in dict.fromkeys(one.figure for one in run):
+            told = "; ".join(_told(one) for one in run if one.figure == figure)
+            lines.append(f"    - {NAMES[figure]}: {told}")
+        lines += [f"    - not yet run: {'; '.join(missing)}"] if missing else []
+    return lines + [f"- not yet run anywhere: {'; '.join(waiting)}"] * bool(waiting)
 
 
 def forest_of(comparisons: Sequence[Comparison]) -> tuple[list[str], list[ForestPanel]]:
@@ -113,8 +115,17 @@ def forest_of(comparisons: Sequence[Comparison]) -> tuple[list[str], list[Forest
     return [f"{task}, {regime}: {method} − {reference}" for task, regime, method, reference in keys], panels
 
 
-def task_tables(study: Study, rows: Rows) -> list[Table]:
-    """One table per task and regime: mean and standard deviation over seeds of every method that is run."""
+def task_tables(study: Study, rows: Rows, ensembles: Mapping[tuple, Mapping[str, Any]]) -> list[Table]:
+    """One table per task and regime: mean and standard deviation over seeds of every method that is run.
+
+    Args:
+        study (`Study`): The study.
+        rows (`Mapping`): Rows of the finished runs.
+        ensembles (`Mapping`): Rows of ensembles, from [`read_ensembles`]; they stand below the others.
+
+    Returns:
+        `list[Table]`: In the order of the file.
+    """
     seeds, tables = seeds_of(study, rows), []
     places = dict.fromkeys((task, regime) for task in study.values["tasks"] for regime in study.values["regimes"])
     for task, regime in places:
@@ -124,19 +135,28 @@ def task_tables(study: Study, rows: Rows) -> list[Table]:
         made = {name: seeds[task, regime, name] for name in methods}
         first = next(iter(made[methods[0]].values()))
         figures = [figure for figure in COLUMNS if figure in first]
-        body = tuple(
+        body = [
             (name, tuple(estimate([row[figure] for row in found.values()]) for figure in figures))
             for name, found in made.items()
-        )
+        ]
+        for name in methods:
+            averaged = ensembles.get((task, regime, name, first["learning_rate"]))
+            if averaged is not None:
+                cells = tuple(Estimate(averaged[one], n=None) if one in averaged else None for one in figures)
+                body.append((f"{name}, {averaged['members']:.0f} seeds averaged", cells))
         title = (
             f"{task}, {int(first['classes'])} classes, {regime} labels per class: "
             f"{counted(int(first['train_rows']), 'training row')}, learning rate {first['learning_rate']:g}"
         )
-        tables.append(Table(f"{task}_{regime}", title, "method", tuple(COLUMNS[name] for name in figures), body))
+        tables.append(
+            Table(f"{task}_{regime}", title, "method", tuple(COLUMNS[name] for name in figures), tuple(body))
+        )
     return tables
 
 
-def _page(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison]], reading: str) -> str:
+def _page(
+    study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison]], tables: Sequence[Table], reading: str
+) -> str:
     analysis, done = study.values["analysis"], len(rows)
     planned = len(_planned(study, rows))
     command = f"python -m glue_runs study {study.path.name}"
@@ -167,8 +187,12 @@ def _page(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison]]
                 f'<img src="forest-{name}.svg" alt="Differences and their intervals. {about["question"]}">'
                 "</picture>\n\nFilled points: found. Hollow ones: not found, or too few seeds.\n"
             )
-    parts.append("## Every method\n\nMean and standard deviation over seeds.\n")
-    parts += map(to_markdown, task_tables(study, rows))
+    parts.append(
+        "## Every method\n\nMean and standard deviation over seeds. *Seeds averaged*: the mean of their "
+        "probabilities, then a temperature; each seed was trained on rows of its own, so that an average has seen "
+        "more labels than any single run.\n"
+    )
+    parts += map(to_markdown, tables)
     return "\n".join(parts)
 
 

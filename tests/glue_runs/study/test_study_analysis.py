@@ -66,7 +66,7 @@ def test_what_is_not_run_is_listed(made):
     rows = {digest: row for digest, row in rows.items() if row["method"] == "vanilla"}
     comparisons = compare(study, rows, results)["a"]
     assert [one.verdict for one in comparisons] == ["not run"] * 3
-    assert answer_lines(comparisons) == ["- **longer** against vanilla", "    - not yet run: pets (4)"]
+    assert answer_lines(comparisons) == ["- not yet run anywhere: longer against vanilla"]
     assert forest_of(comparisons) == ([], [])
 
 
@@ -175,9 +175,11 @@ def test_the_page_says_what_the_rows_show(made):
 
 def test_a_table_for_each_task_and_regime(made):
     study, rows, _ = made([0.5, 0.75, 0.5, 1.0])
-    (table,) = task_tables(study, rows)
+    averaged = {"members": 2.0, "score": 0.8, "after_nll": 0.4}
+    (table,) = task_tables(study, rows, {("pets", "4", "longer", 0.02): averaged})
     assert table.title == "pets, 2 classes, 4 labels per class: 8 training rows, learning rate 0.02"
-    assert [name for name, _ in table.rows] == ["vanilla", "longer"]
+    assert [name for name, _ in table.rows] == ["vanilla", "longer", "longer, 2 seeds averaged"]
+    assert table.rows[2][1] == (Estimate(0.8, n=None), Estimate(0.4, n=None), None)
 
 
 def test_no_page_without_rows(made):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import study_samples as samples
 import torch
+from scipy.special import softmax
 
 from glue_runs.study import command, run
 from glue_runs.study.data import load_task
-from glue_runs.study.rows import columns_of, read_rows
+from glue_runs.study.rows import columns_of, read_ensembles, read_rows
 from logitmix_nlp.evaluation.classifier import load_classifier
 
 
@@ -55,6 +56,12 @@ def test_from_the_file_to_the_page(study, executed, tmp_path, capsys):
         assert row["after_nll"] <= 5
         assert {"auroc_energy", "misspelt_accuracy", "temperature", "train_seconds", "digest"} <= set(row)
         assert len(columns_of(tmp_path / "results.csv", row["plan"])["label"]) == 30
+    kept = [np.load(path) for path in sorted((tmp_path / "runs").glob(f"pets/4/longer/{rate:g}/*/logits.npz"))]
+    mean = np.mean([softmax(one["test"].astype(np.float64), axis=1) for one in kept], axis=0)
+    averaged = read_ensembles(tmp_path / "results.csv")["pets", "4", "longer", rate]
+    assert averaged["members"] == len(kept) == 2
+    assert averaged["nll"] == pytest.approx(-np.log(mean[np.arange(30), kept[0]["test_labels"]]).mean(), abs=1e-6)
+    assert averaged["accuracy"] == (mean.argmax(axis=1) == kept[0]["test_labels"]).mean()
     assert study("--report", "true") == 0
     assert "### (a) Is longer better?" in (tmp_path / "README.md").read_text()
     assert not list((tmp_path / "runs").rglob("*.safetensors"))
