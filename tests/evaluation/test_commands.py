@@ -223,3 +223,19 @@ def test_models_without_a_head_or_with_damaged_weights_are_refused(tmp_path, mod
     tiny.bert().bert.save_pretrained(model)
     assert "has no head for classifying texts or images" in failure(evaluate, capsys, model, "--data", data)
     assert "nowhere" in failure(evaluate, capsys, tmp_path / "nowhere", "--data", data)
+
+
+def test_the_seed_decides_on_the_resamples_of_the_intervals(tmp_path, model):
+    """Equal seeds, equal intervals; another seed, others; the figures themselves stay."""
+
+    def figures(seed):
+        argv = [model, "--data", rows_file(tmp_path / "x.jsonl"), "--n_bootstrap", 40, "--no_pictures"]
+        argv += ["--seed", seed, "--output_dir", tmp_path / "out"]
+        assert evaluate.main([str(argument) for argument in argv]) == 0
+        return json.loads((tmp_path / "out" / "report.json").read_text())["figures"]["as trained"]
+
+    first, again, other = figures(1), figures(1), figures(2)
+    assert first == again
+    for name in ("accuracy", "ece", "nll", "brier"):
+        assert first[name]["value"] == other[name]["value"]
+        assert (first[name]["low"], first[name]["high"]) != (other[name]["low"], other[name]["high"])

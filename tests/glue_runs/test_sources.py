@@ -109,6 +109,15 @@ def test_labels_of_a_test_split_are_kept_if_all_are_known(tmp_path):
     assert load_glue(get_task("mrpc"), data_dir=tmp_path)["test"]["label"][:] == [1]
 
 
+def test_an_id_that_two_parts_share_is_refused(tmp_path):
+    rows = glue_rows.hub_data("cola")["train"].select(range(2))
+    for number in (0, 1):
+        path = samples.write_text(tmp_path / "cola" / f"train-0000{number}-of-00002.parquet", "")
+        path.write_bytes(glue_rows.parquet(rows))
+    with pytest.raises(ValueError, match=r"cola, split 'train', row 3: row id 0 was already given in row 1"):
+        load_glue(get_task("cola"), ["train"], data_dir=tmp_path)
+
+
 def test_parts_of_a_parquet_split_are_joined_in_order(tmp_path):
     rows = glue_rows.hub_data("cola")["train"]
     for number in (0, 1):
