@@ -31,7 +31,7 @@ from logitmix_nlp.sites import find_sites, list_sites
 WEIGHTS = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bert-base", help="Folder or Hub name, or bert-base for random weights.")
@@ -42,7 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11, help="Timed rounds after two for warm-up.")
     parser.add_argument("--sites", default=None, help="Comma-separated; all layers and the embeddings if not given.")
     parser.add_argument("--output", default="runs/benchmark_step", help="Folder for results.json and step_time.png.")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def load(options: argparse.Namespace) -> PreTrainedModel:
@@ -173,9 +173,9 @@ def plot(results: dict[str, dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table, write JSON and a picture."""
-    options = parse()
+    options = parse(arguments)
     results = measure(options)
     print(table(results))
     folder = Path(options.output)

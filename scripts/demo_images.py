@@ -8,9 +8,9 @@ Nothing is downloaded. The training set is small, so that plain training becomes
 """
 
 import argparse
+import copy
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from datasets import concatenate_datasets
 
 from glue_runs.method_table import FIGURES, method_table
 from glue_runs.metrics import make_compute_metrics
+from glue_runs.step_time import seconds_per_step
 from logitmix_nlp.functional import confidence_bins
 from logitmix_nlp.images import ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, digits
@@ -52,6 +53,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=400, help="Optimizer steps of 32 digits.")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="Which to compare; the first is the time unit.")
     parser.add_argument("--seed", type=int, default=1, help="Of the split, the weights, the order and the mixing.")
+    parser.add_argument("--rounds", type=int, default=9, help="How often the methods take turns to be timed.")
     return parser.parse_args(arguments)
 
 
@@ -91,17 +93,15 @@ def run_method(method: str, options: argparse.Namespace) -> tuple[dict, np.ndarr
         processing_class=processor,
         compute_metrics=make_compute_metrics(("accuracy",), False, N_BINS),
     )
-    start = time.perf_counter()
     trainer.train()
-    seconds = (time.perf_counter() - start) / options.steps
     output = trainer.predict(trainer.eval_dataset, metric_key_prefix="test")
     figures = {name: output.metrics[f"test_{name}"] for name in FIGURES}
-    return {**figures, "seconds_per_step": seconds}, output.predictions, output.label_ids, trainer
+    return figures, output.predictions, output.label_ids, trainer
 
 
 def draw_examples(trainer: ImageTrainer, options: argparse.Namespace, target: Path) -> None:
     """Picture of the same training digits as each method mixes them; PuzzleMix sees through the trained model."""
-    processor, model = trainer.processing_class, trainer.model.eval().cpu()
+    processor, model = trainer.processing_class, copy.deepcopy(trainer.model).eval().cpu()
     rows = [trainer.train_dataset[row] for row in range(COLUMNS)]
     labels = torch.stack([row["labels"] for row in rows])
     mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
@@ -128,13 +128,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     output_dir = Path(options.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    results, bins = {}, {}
+    results, bins, trainers = {}, {}, {}
     for method in options.methods:
         print(f"\n=== {method} ===", flush=True)
-        results[method], logits, labels, trainer = run_method(method, options)
+        results[method], logits, labels, trainers[method] = run_method(method, options)
         bins[method] = confidence_bins(torch.from_numpy(logits), torch.from_numpy(labels), N_BINS)
         if method == options.methods[0]:
-            draw_examples(trainer, options, output_dir / "mixed.png")
+            draw_examples(trainers[method], options, output_dir / "mixed.png")
+    print("\n=== time per step ===", flush=True)
+    for method, seconds in seconds_per_step(trainers, rounds=options.rounds).items():
+        results[method]["seconds_per_step"] = seconds
     tested = int(bins[options.methods[0]].count.sum())
     caption = (
         f"ResNet-20 from scratch, {options.train_rows} digits of 8x8 pixels to train, {tested} to test, "

@@ -271,7 +271,7 @@ def test_help_names_the_models_and_the_methods(capsys):
 def test_the_demo_of_images(tmp_path, capsys):
     demo = load("demo_images")
     methods = ["vanilla", "logitmix_c"]
-    demo.main([f"--output_dir={tmp_path}", "--steps=2", "--train_rows=1700", "--methods", *methods])
+    demo.main([f"--output_dir={tmp_path}", "--steps=2", "--train_rows=1700", "--rounds=1", "--methods", *methods])
     found = json.loads((tmp_path / "results.json").read_text())
     assert list(found["results"]) == methods
     assert all(0 <= row["accuracy"] <= 1 and row["seconds_per_step"] > 0 for row in found["results"].values())
