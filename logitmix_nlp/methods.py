@@ -9,7 +9,7 @@ __all__ = [
     "LossWeights",
     "MixMethod",
     "get_method",
-    "mixed_weights",
+    "mixing_needs",
     "mixing_probability",
     "step_weights",
     "warmup_probability",
@@ -201,7 +201,16 @@ def step_weights(
     return weights
 
 
-def mixed_weights(weights: LossWeights, warmup: str) -> set[LossWeights]:
-    """All weights that a mixed batch may have in a training with this warm-up, see [`step_weights`]."""
+def mixing_needs(weights: LossWeights, warmup: str) -> dict[str, object]:
+    """What mixed batches need in a training with this warm-up, as keyword arguments of [`site_probe.probe`].
+
+    Args:
+        weights (`LossWeights`): Weights of the method.
+        warmup (`str`): As in [`warmup_probability`]; without the full loss, mixed rows may run alone.
+
+    Returns:
+        `dict`: `needs_similarity` and `keeps`.
+    """
     draws = {0.0, float(warmup != "none")}
-    return {step_weights(weights, mix_prob=1.0, warmup=0.5, mix_draw=0.0, warmup_draw=draw) for draw in draws}
+    found = [step_weights(weights, mix_prob=1.0, warmup=0.5, mix_draw=0.0, warmup_draw=draw) for draw in draws]
+    return {"needs_similarity": weights.sim_weight > 0, "keeps": {step.needs_clean for step in found}}

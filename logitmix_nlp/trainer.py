@@ -16,8 +16,9 @@ from logitmix_nlp.functional.lamix import lamix_parts
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.lamix import SoftHeadTrainer, check_soft_head, soft_head, split_logits
-from logitmix_nlp.methods import LossWeights, mixed_weights, mixing_probability, step_weights, warmup_probability
+from logitmix_nlp.methods import LossWeights, mixing_needs, mixing_probability, step_weights, warmup_probability
 from logitmix_nlp.mixers import Mixture, check_mixer, pixel_scale
+from logitmix_nlp.other_losses import check_model_loss, check_overrides, refuse_override
 from logitmix_nlp.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.publishing import PublishingTrainer
 from logitmix_nlp.rng import step_generator
@@ -43,6 +44,9 @@ class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
       training stops once the weights are not finite.
     - Pairs and λ depend on the seed and the position in training only, so resuming and evaluating do not change them.
       Each process pairs its own rows and draws its own λ; all processes agree on whether a batch is mixed.
+    - An overriding `compute_loss` must call this one. What it adds in training counts as a mean over the batch, each
+      batch of a step alike, and is in `loss`, not among the terms. A model that computes another loss than the plain
+      one in its `forward` is refused at the first step, unless `ignore_model_loss` is set.
     - `eval_loss` is the clean loss without label smoothing, so that it compares across methods.
     - A temperature in the model's configuration divides the logits of `evaluate` and `predict`; training removes it.
     - Pushes to the Hub read copies, are repeated and never end the training, see [`PublishingTrainer`].
@@ -50,7 +54,7 @@ class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
     Raises:
         TypeError: If `args` is not a [`LogitMixTrainingArguments`].
         ValueError: If the model lacks the site, label smoothing has no meaning for its labels, `compute_loss_func` is
-            given, or one process would drive several GPUs.
+            given or `compute_loss` replaced, or one process would drive several GPUs.
     """
 
     # The base class then divides by the number of accumulated batches, which `compute_loss` cancels; the attribute of
@@ -62,10 +66,9 @@ class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
     ):
         args = LogitMixTrainingArguments(output_dir="tmp_trainer") if args is None else args
         if not isinstance(args, LogitMixTrainingArguments):
-            raise TypeError(
-                f"args must be LogitMixTrainingArguments, got {type(args).__name__}: it takes the same arguments."
-            )
+            raise TypeError(f"args must be LogitMixTrainingArguments, got {type(args).__name__}: it takes the same.")
         check_processes(args)
+        check_overrides(type(self), LogitMixTrainer)
         super().__init__(model, args, *rest, **kwargs)
         if self.compute_loss_func is not None:
             raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
@@ -138,8 +141,10 @@ class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Do one forward and backward pass; the plan stays active until both are done, and never longer."""
+        self._computed = False
         try:
-            return super().training_step(model, inputs, *args, **kwargs)
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            return loss if self._computed else refuse_override(type(self))
         finally:
             self._micro_step += 1
             if self._site_mixer is not None:
@@ -174,7 +179,8 @@ class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
             if not isinstance(outputs, dict):
                 outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
             return (loss, outputs) if return_outputs else loss
-        self._probe(model, inputs, len(labels))
+        self._computed = True
+        self._probe(model, inputs, labels)
         mixture, site, weights, label_lam = self._draw(labels)
         outputs, clean, mixed, plan = self._forward(model, inputs, mixture, site, weights)
         clean_logits, clean_soft = split_logits(clean, self.num_labels)
@@ -256,21 +262,24 @@ class LogitMixTrainer(SoftHeadTrainer, CheckedTrainer, PublishingTrainer):
         logits = logits_of(outputs, model)
         return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:], mixer.plan
 
-    def _probe(self, model: nn.Module, inputs: dict[str, Any], rows: int) -> None:
+    def _probe(self, model: nn.Module, inputs: dict[str, Any], labels: torch.Tensor) -> None:
         """Look at the model before the first step with inputs of these names."""
         # Of a single row little can be learnt, so a larger batch is looked at again; but not with sharded parameters,
         # whose forward passes all processes must make together.
+        args, rows = self.args, len(labels)
         kind = None if self._sharded else (rows > 1, *sorted(inputs))
         if kind in self._probed:
             return
+        callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
+        if not (self._probed or args.ignore_model_loss):
+            problem_type = self._problem_type(labels.new_empty(0, self.num_labels), labels)
+            options = {"low_precision": self.accelerator.mixed_precision != "no", "sharded": self._sharded}
+            check_model_loss(callee, inputs, labels, problem_type, **options)
         self._probed.add(kind)
-        if self.args.loss_weights.needs_mixed:
-            warn_of_lone_rows(self.args)
-            callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
-            keeps = {weights.needs_clean for weights in mixed_weights(self.args.loss_weights, self.args.mix_warmup)}
-            needs = {"needs_similarity": self.args.loss_weights.sim_weight > 0, "needs_bends": len(self._sites) > 1}
-            options = {**needs, "keeps": keeps, "sharded": self._sharded}
-            probe(self._site_mixer, callee, inputs, rows, self._sites, **options)
+        if args.loss_weights.needs_mixed:
+            warn_of_lone_rows(args)
+            needs = {"needs_bends": len(self._sites) > 1, **mixing_needs(args.loss_weights, args.mix_warmup)}
+            probe(self._site_mixer, callee, inputs, rows, self._sites, sharded=self._sharded, **needs)
         if self._soft_head is not None:
             check_soft_head(self._soft_head, inputs, rows)
 

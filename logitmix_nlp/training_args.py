@@ -167,6 +167,10 @@ class LogitMixTrainingArguments(TrainingArguments):
             "until 20%%, then with rising probability the full loss, from 70%% always)."
         },
     )
+    ignore_model_loss: bool = field(
+        default=False,
+        metadata={"help": "Train with the loss of mix_method also if the model computes another one in its forward."},
+    )
 
     def __post_init__(self):
         """Fill unset fields from the method, check them, then let the base class do its part."""

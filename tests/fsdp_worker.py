@@ -16,6 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from logitmix_nlp.functional import MixPlan, logitmix_parts
+from logitmix_nlp.other_losses import check_model_loss
 from logitmix_nlp.site_mixer import SiteMixer
 from logitmix_nlp.site_probe import probe
 from logitmix_nlp.sites import find_sites
@@ -33,7 +34,8 @@ def gradients(model, shard: bool) -> dict[str, torch.Tensor]:
             for layer in model.bert.encoder.layer:
                 fully_shard(layer, mesh=mesh)
             fully_shard(model, mesh=mesh)
-        probe(mixer, model, inputs, 6, sites, needs_similarity=True)
+        check_model_loss(model, inputs, labels, "single_label_classification", sharded=shard)
+        probe(mixer, model, inputs, 6, sites, needs_similarity=True, sharded=shard)
         logits = model(**mixer.activate(inputs, plan, sites[0], keep_clean=True)).logits
         weights = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
         sum(logitmix_parts(logits[:6], logits[6:], labels, plan, **weights).values()).backward()

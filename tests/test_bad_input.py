@@ -212,6 +212,6 @@ def test_every_field_has_help_without_a_trap_for_argparse():
     assert {"mix_method", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "sim_norm", "mix_prob",
             "lam_per_sample", "mix_warmup", "mixer", "mix_pairing", "penalty_weight", "label_smoothing_factor",
             "puzzle_options", "mix_schedule", "mix_lam", "label_lam", "lamix_beta",
-            "lamix_detach_features"} == set(own)  # fmt: skip
+            "lamix_detach_features", "ignore_model_loss"} == set(own)  # fmt: skip
     for name in own:
         fields[name].metadata["help"] % ()
