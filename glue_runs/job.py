@@ -3,7 +3,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from logitmix_nlp.tokenizers import load_tokenizer, set_padding
 
 __all__ = [
     "ARGUMENTS", "Job", "attach_run", "check_stages", "find_state", "parse_arguments", "prepare",
-    "set_up_logging",
+    "set_up_logging", "without_trace",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -104,27 +105,41 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
         rows = select_rows(data, splits, description, data_args)
         inputs = model_inputs(rows, tokenizer, description, data_args, model)
     evaluation = {name.removeprefix("validation_"): inputs[name] for name in splits if name.startswith("validation")}
-    trainer = LogitMixTrainer(
-        model=model,
-        args=args,
-        train_dataset=inputs.get("train"),
-        eval_dataset=evaluation if len(evaluation) > 1 else inputs.get("validation"),
-        processing_class=tokenizer,
-        compute_metrics=make_compute_metrics(
-            description.metrics,
-            description.is_regression,
-            data_args.n_bins,
-            description.positive_label,
-            by_class=description.is_own,
-            multi_label=description.multi_label,
-        ),
-        callbacks=list(callbacks),
-    )
-    if args.do_train:
-        check_best_metric(trainer, is_regression=description.is_regression, multi_label=description.multi_label)
+    with without_trace(args.output_dir):
+        trainer = LogitMixTrainer(
+            model=model,
+            args=args,
+            train_dataset=inputs.get("train"),
+            eval_dataset=evaluation if len(evaluation) > 1 else inputs.get("validation"),
+            processing_class=tokenizer,
+            compute_metrics=make_compute_metrics(
+                description.metrics,
+                description.is_regression,
+                data_args.n_bins,
+                description.positive_label,
+                by_class=description.is_own,
+                multi_label=description.multi_label,
+            ),
+            callbacks=list(callbacks),
+        )
+        if args.do_train:
+            check_best_metric(trainer, is_regression=description.is_regression, multi_label=description.multi_label)
     trainer.card_options = card_options(given_model, data_args, description, rows)
     attach_run(trainer, state)
     return Job(args, data_args, output_args, description, rows, inputs, trainer, state)
+
+
+@contextmanager
+def without_trace(folder: str) -> Iterator[None]:
+    """Take away the empty output folder that a `Trainer` makes, if what needs it fails."""
+    there = Path(folder).exists()
+    try:
+        yield
+    except Exception:
+        with suppress(OSError):  # if it is not empty, or another process was faster
+            if not there:
+                Path(folder).rmdir()
+        raise
 
 
 def attach_run(trainer: Trainer, state: RunState) -> None:

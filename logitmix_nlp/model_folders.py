@@ -73,6 +73,9 @@ def load_config(name: str, **options: Any) -> PreTrainedConfig:
         value = getattr(config, field, None)
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"{name}: {field} in its config.json must be a {kind.__name__}, got {value!r}.")
+    layers = config.to_dict().get("num_hidden_layers")
+    if isinstance(layers, int) and layers < 0:
+        raise ValueError(f"{name}: num_hidden_layers in its config.json must be at least 0, got {layers}.")
     return config
 
 

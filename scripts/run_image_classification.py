@@ -32,7 +32,7 @@ from transformers.utils import logging as hf_logging
 from glue_runs.arguments import OutputArguments
 from glue_runs.command_line import given_flags, parse_flags, to_flags
 from glue_runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
-from glue_runs.job import attach_run, check_stages, find_state, set_up_logging
+from glue_runs.job import attach_run, check_stages, find_state, set_up_logging, without_trace
 from glue_runs.labels import drop_missing_labels, with_label_order
 from glue_runs.metrics import check_best_metric, first_output, make_compute_metrics, predicted
 from glue_runs.record import RunState, without_secrets
@@ -154,17 +154,18 @@ def prepare(arguments: Sequence[Any], callbacks: Sequence[TrainerCallback] = ())
     args.crop_padding = min(height, width) // 8 if args.crop_padding is None else args.crop_padding
     sides = seen_size(processor) or (height, width)
     logger.info("The model sees %d x %d pixels. Classes: %s.", *sides, ", ".join(names))
-    trainer = ImageTrainer(
-        model,
-        args,
-        train_dataset=inputs.get("train"),
-        eval_dataset=inputs.get("validation"),
-        processing_class=processor,
-        compute_metrics=make_compute_metrics(("accuracy",), False, data_args.n_bins, by_class=True),
-        callbacks=list(callbacks),
-    )
-    if args.do_train:
-        check_best_metric(trainer, is_regression=False)
+    with without_trace(args.output_dir):
+        trainer = ImageTrainer(
+            model,
+            args,
+            train_dataset=inputs.get("train"),
+            eval_dataset=inputs.get("validation"),
+            processing_class=processor,
+            compute_metrics=make_compute_metrics(("accuracy",), False, data_args.n_bins, by_class=True),
+            callbacks=list(callbacks),
+        )
+        if args.do_train:
+            check_best_metric(trainer, is_regression=False)
     trainer.card_options = card_options(given_model, data_args, raw, origins)
     attach_run(trainer, state)
     return ImageJob(args, data_args, output_args, rows, inputs, trainer, state)

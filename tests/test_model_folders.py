@@ -59,6 +59,7 @@ def test_damaged_weights_are_named(folder, content):
         ({"id2label": ["a", "b"]}, "its config.json cannot be used"),
         ({"id2label": {"a": "x", "b": "y"}}, "its config.json cannot be used"),
         ({"model_type": 3}, "its config.json cannot be used"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers in its config.json must be at least 0, got -1"),
         ({"architectures": 3}, "architectures in its config.json must be a list, got 3"),
         ({"hidden_act": "foo"}, "no model with these weights can be made of its config.json .*'foo'"),
         ({"num_attention_heads": 0}, "no model with these weights"),

@@ -23,6 +23,7 @@ from logitmix_nlp.robustness import mc_dropout_logits
 __all__ = ["batches_of", "check_flags", "hold_out", "outside_batches", "outside_rows", "shift_batches", "try_out"]
 
 FEWEST_RESAMPLES = 40  # at which the ends of a 95% interval are seen
+MOST_RESAMPLES = 1_000_000  # more would only fill the memory
 TRIAL_ROWS = 8
 
 
@@ -40,8 +41,11 @@ def check_flags(options: argparse.Namespace, classifier: Classifier) -> None:
     if not options.temperature and (options.calibration_data or options.calibration_split):
         raise ValueError("--calibration_data and --calibration_split have no meaning without --temperature.")
     check_bins(options.n_bins, "--n_bins")
-    if 0 < options.n_bootstrap < FEWEST_RESAMPLES or options.n_bootstrap < 0:
-        raise ValueError(f"--n_bootstrap must be 0 or at least {FEWEST_RESAMPLES}, got {options.n_bootstrap}.")
+    if options.n_bootstrap and not FEWEST_RESAMPLES <= options.n_bootstrap <= MOST_RESAMPLES:
+        raise ValueError(
+            f"--n_bootstrap must be 0 or at least {FEWEST_RESAMPLES}, and at most {MOST_RESAMPLES:,}, got "
+            f"{options.n_bootstrap}."
+        )
     if options.rescale_mixup is not None:
         truncated_beta_mean(options.rescale_mixup)  # refuses what is no α
     for name in ("perturb", "fgsm"):

@@ -24,8 +24,10 @@ def download(
 
     Raises:
         FileNotFoundError: If there is no such dataset or configuration, or it cannot be had now.
-        ValueError: If its files are malformed.
+        ValueError: If the name is empty, or its files are malformed.
     """
+    if not name.strip():
+        raise ValueError("the name of the data is empty: give a file, a folder or a dataset on the Hub.")
     shown = f"dataset {name!r}" if config_name is None else f"dataset {name!r}, configuration {config_name!r},"
     try:
         return load_dataset(name, config_name, cache_dir=cache_dir, token=token)

@@ -10,6 +10,8 @@ from logitmix_nlp.training_args import LogitMixTrainingArguments
 
 __all__ = ["ImageDataArguments", "ImageModelArguments", "ImageTrainingArguments"]
 
+MOST_PIXELS = 10_000  # per side; one image of them is 1.2 GB in float32
+
 
 @dataclass
 class ImageModelArguments:
@@ -58,8 +60,8 @@ class ImageModelArguments:
                 )
         elif self.config_name is None:
             self.config_name = "resnet20"
-        if self.image_size is not None and self.image_size < 1:
-            raise ValueError(f"--image_size must be at least 1, got {self.image_size}.")
+        if self.image_size is not None and not 1 <= self.image_size <= MOST_PIXELS:
+            raise ValueError(f"--image_size must be at least 1 and at most {MOST_PIXELS}, got {self.image_size}.")
 
 
 @dataclass

@@ -175,7 +175,7 @@ def test_wrong_flags_are_one_line(tmp_path, model, image_model, images, capsys):
         (["--perturb", "1.5"], r"--perturb must lie in [0, 1], got 1.5"),
         (["--batch_size", "0"], "--batch_size must be at least 1"),
         (["--n_bins", "0"], "n_bins must be at least 1"),
-        (["--n_bootstrap", "5"], "--n_bootstrap must be 0 or at least 40, got 5"),
+        (["--n_bootstrap", "5"], "--n_bootstrap must be 0 or at least 40, and at most 1,000,000, got 5"),
         (["--max_seq_length", "0"], "max_seq_length must be at least 1"),
     ):
         assert message in failure(evaluate, capsys, model, "--data", data, *flags)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input of every kind to every command: exit code 2, one line on stderr, nothing trained, no file changed."""
+"""Bad input of every kind to every command: exit code 2, one line on stderr, nothing trained, nothing changed."""
 
 import importlib.util
 import json
@@ -93,6 +93,8 @@ IMAGE = {
     "--flip_prob=nan": "flip_prob",
     "--crop_padding=100": "crop_padding=100 around images of 8 x 8 pixels",
     "--image_size=-1": "--image_size",
+    "--image_size=100000000": "--image_size must be at least 1 and at most 10000",
+    "--mix_site=layer:99": "has no mix_site 'layer:99'",
     "--n_bins=1000000000000": "--n_bins",
     "--train_val_split=nan": "--train_val_split",
     "--metric_for_best_model=foo BEST": "'foo' is none of the figures of an evaluation, which are: loss, accuracy",
@@ -111,6 +113,8 @@ EVALUATE = {
     "--n_bins 1000000000000": "--n_bins",
     "--n_bins x": "invalid int value: 'x'",
     "--max_seq_length 1": "max_seq_length must be at least 3 for one text and the special tokens, got 1",
+    "--n_bootstrap 1000000000000": "--n_bootstrap must be 0 or at least 40, and at most 1,000,000",
+    "--data ''": "the name of the data is empty",
     "--perturb nan": "--perturb must lie in [0, 1]",
     "--device gpu": "device 'gpu' cannot be used here",
     "--output_dir ''": "--output_dir is empty",
@@ -219,7 +223,7 @@ def command(name, flags):
 
 
 def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def assert_one_line(place, capfd, name, flags, message):
