@@ -94,8 +94,10 @@ def _standardise(known: dict[nn.Module, tuple], module: nn.Module, args: tuple, 
     """Bring each channel to mean 0 and deviation 1 of the first rows that came by."""
     shape = (-1, *[1] * (output.dim() - 2))
     if module not in known:
-        values = output.double().transpose(0, 1).flatten(1)  # squares of what has all but vanished
-        mean, deviation = values.mean(1), values.std(1, correction=0)
-        known[module] = mean.view(shape), torch.where(deviation > 0, deviation, 1.0).view(shape)
+        # In float64, for squares of what has all but vanished, and so on the CPU: not every device has it.
+        values = output.cpu().double().transpose(0, 1).flatten(1)
+        deviation = values.std(1, correction=0)
+        statistics = values.mean(1), torch.where(deviation > 0, deviation, 1.0)
+        known[module] = tuple(x.view(shape).float().to(output.device) for x in statistics)
     mean, deviation = known[module]
     return ((output - mean) / deviation).to(output.dtype)
