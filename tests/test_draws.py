@@ -31,7 +31,7 @@ def test_the_seed_of_the_run_reaches_every_draw(tmp_path, calls):
         settings = {"mix_site": "embeddings,layer:0-2", "mix_prob": 0.5, "seed": seed}
         sites = watched_sites(tmp_path, **settings)
         plans = [(plan.index.tolist(), plan.lam.tolist()) for plan in drawn.results(calls["plans"])]
-        pictures.trainer(tmp_path, "vit", 16, mix_method="cutmix", seed=seed).train()
+        pictures.trainer(tmp_path, "vit", 8, mix_method="cutmix", seed=seed).train()
         runs.append((sites, plans, [box.tolist() for box in drawn.results(calls["boxes"])]))
     first, second, again = runs
     assert first == again
@@ -50,7 +50,7 @@ def watched_sites(tmp_path, **settings) -> list[str | None]:
             sites.append(None if site is None else site.name)
             return super()._forward(model, inputs, mixture, site, weights)
 
-    tiny.trainer(tmp_path, tiny.rows(80), None, Watching, **settings).train()
+    tiny.trainer(tmp_path, tiny.rows(48), None, Watching, **settings).train()
     return sites
 
 

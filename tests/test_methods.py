@@ -39,6 +39,31 @@ def test_presets_are_the_papers():
     assert MIX_METHODS["logitmix"].mix_alpha == 3.0  # Sec. 5.5: "alpha = 3 as the default value"
 
 
+def test_every_preset_says_how_where_and_how_much_it_mixes():
+    """Mixer, α, site, probability: as PAPERS.md has them."""
+    own, pixels = "input|layer:-1", "input"
+    assert {name: (row.mixer, row.mix_alpha, row.mix_site, row.mix_prob) for name, row in MIX_METHODS.items()} == {
+        "vanilla": ("mixup", 3.0, own, 1.0),
+        "mixup": ("mixup", 3.0, own, 1.0),
+        "logitmix": ("mixup", 3.0, own, 1.0),
+        "logitmix_m": ("mixup", 3.0, own, 1.0),
+        "logitmix_c": ("cutmix", 1.0, pixels, 1.0),
+        "logitmix_p": ("puzzlemix", 1.0, pixels, 1.0),
+        "manifold_mixup": ("mixup", 2.0, "input|embeddings,layer:0-1", 1.0),
+        "cutmix": ("cutmix", 1.0, pixels, 1.0),
+        "puzzlemix": ("puzzlemix", 1.0, pixels, 1.0),
+        "lamix": ("mixup", 1.0, own, 1.0),
+        "lamix_p": ("puzzlemix", 1.0, pixels, 1.0),
+        "label_smoothing": ("mixup", 3.0, own, 1.0),
+        "confidence_penalty": ("mixup", 3.0, own, 1.0),
+    }
+    apart = {name for name, row in MIX_METHODS.items() if row.lam_per_sample or row.mix_schedule != "random"}
+    assert apart == {"lamix", "lamix_p"} == {name for name, row in MIX_METHODS.items() if row.mix_lam != "drawn"}
+    assert {name for name, row in MIX_METHODS.items() if row.label_lam != "mixed"} == apart
+    assert {name for name, row in MIX_METHODS.items() if row.label_smoothing_factor} == {"label_smoothing"}
+    assert {name for name, row in MIX_METHODS.items() if row.penalty_weight} == {"confidence_penalty"}
+
+
 def test_warm_up_follows_its_schedule():
     assert [warmup_probability("none", p) for p in (0.0, 1.0)] == [1.0, 1.0]
     assert [warmup_probability("step", p) for p in (0.0, 0.099, 0.1, 1.0)] == [0.0, 0.0, 1.0, 1.0]
