@@ -112,7 +112,7 @@ def forest_of(comparisons: Sequence[Comparison]) -> tuple[list[str], list[Forest
         side = "right" if figure in HIGHER_IS_BETTER else "left"
         marks = [one.verdict in ("better", "worse") for one in found]
         panels.append(ForestPanel(NAMES[figure], f"difference, {side} is better", points, marks))
-    return [f"{task}, {regime}: {method} − {reference}" for task, regime, method, reference in keys], panels
+    return [f"{task} ({regime}): {method} − {reference}" for task, regime, method, reference in keys], panels
 
 
 def task_tables(study: Study, rows: Rows, ensembles: Mapping[tuple, Mapping[str, Any]]) -> list[Table]:
@@ -170,8 +170,8 @@ def _page(
         "## What was asked before the runs, and what the rows say\n",
         f"Differences are means over paired seeds, with 95% intervals of {analysis['resamples']} resamples of seeds "
         "and test rows together, and as a share of the reference. *Better* and *worse* are those whose p-value, "
-        "corrected by Holm's method among all comparisons of the question, is below 0.05 and whose sign is the same "
-        f"in all seeds; with fewer than {analysis['min_seeds']} seeds nothing is judged. From n seeds the bootstrap "
+        "corrected by Holm's method among the comparisons of the question that are judged so far, is below 0.05 and "
+        f"whose sign is the same in all seeds; with fewer than {analysis['min_seeds']} seeds nothing is judged. From n seeds the bootstrap "
         "sees (n − 1)/n of the variance between seeds.\n",
     ]
     for name, comparisons in families.items():
