@@ -171,8 +171,8 @@ def _page(
         f"Differences are means over paired seeds, with 95% intervals of {analysis['resamples']} resamples of seeds "
         "and test rows together, and as a share of the reference. *Better* and *worse* are those whose p-value, "
         "corrected by Holm's method among the comparisons of the question that are judged so far, is below 0.05 and "
-        f"whose sign is the same in all seeds; with fewer than {analysis['min_seeds']} seeds nothing is judged. From n seeds the bootstrap "
-        "sees (n − 1)/n of the variance between seeds.\n",
+        f"whose sign is the same in all seeds; with fewer than {analysis['min_seeds']} seeds nothing is judged. From "
+        "n seeds the bootstrap sees (n − 1)/n of the variance between seeds.\n",
     ]
     for name, comparisons in families.items():
         about = analysis["families"][name]
