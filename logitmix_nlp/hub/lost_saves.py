@@ -8,10 +8,11 @@ import shutil
 from itertools import chain, count
 from pathlib import Path
 
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from logitmix_nlp.checkpoints import is_complete_checkpoint
+from logitmix_nlp.checkpoints import numbered_checkpoints
 from logitmix_nlp.hub.upload import Target, push_command
 
 __all__ = ["KEPT_NAME", "advice_for", "last_step", "left_checkpoints", "new_copy"]
@@ -99,7 +100,7 @@ def left_checkpoints(output_dir: Path, until: float | None, target: Target, want
         (output_dir / KEPT_NAME).rmdir()
     if not wanted:
         return []
-    named = [(_CHECKPOINT.fullmatch(path.name), path) for path in output_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*")]
-    local = {int(name[2]): path for name, path in named if name is not None and is_complete_checkpoint(path)}
-    known = {step for step, _ in copies}
-    return sorted([*copies, *((step, path) for step, path in local.items() if step <= until and step not in known)])
+    # `Trainer` writes its state last.
+    local = [path for path in numbered_checkpoints(output_dir) if (path / TRAINER_STATE_NAME).is_file()]
+    steps, known = [(int(path.name.rpartition("-")[2]), path) for path in local], {step for step, _ in copies}
+    return sorted([*copies, *((step, path) for step, path in steps if step <= until and step not in known)])

@@ -197,10 +197,13 @@ def test_nobody_there(point_to, folder):
     assert raised.value.passing
 
 
-def test_offline_mode_is_named(server, folder, monkeypatch):
+def test_offline_mode_is_named_and_not_tried_again(server, folder, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(HubPushError, match="HF_HUB_OFFLINE is set"):
-        push(folder)
+    waits, files = [], {"README.md": folder / "README.md"}
+    with pytest.raises(HubPushError, match="HF_HUB_OFFLINE is set") as raised:
+        push_files(Target("me/tiny", TOKEN), files, "Upload", POLICY, sleep=waits.append)
+    assert waits == []
+    assert not raised.value.passing
     assert server.requests == []
 
 

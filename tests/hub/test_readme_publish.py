@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 import samples
 from hub_runs import TOKEN, USERS, local
 from hub_server import hub
+from huggingface_hub import constants
 
+from glue_runs.run import main as run_main
+from logitmix_nlp.commands.push import main as push_main
 from logitmix_nlp.hub.white_list import publishable_files
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +28,30 @@ def blocks() -> list[tuple[str, str]]:
     """Language and text of each block of the section."""
     text = README.read_text(encoding="utf-8").split("\n## Publish your model\n")[1].split("\n## ")[0]
     return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_section_works_on_small_files_of_this_disk(server, tmp_path, monkeypatch, capsys):
+    """The commands as written, called in this process, with the names of model and data replaced by local ones."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    (_, train), (_, push), (language, load) = blocks()
+    words = shlex.split(train.replace("\\\n", " "))
+    assert words[:2] == ["python", "scripts/run_glue.py"]
+    model, glue = samples.write_model(tmp_path / "model"), samples.write_glue(tmp_path / "glue")
+    words[words.index("bert-base-uncased")] = str(model)
+    assert run_main([*words[2:], "--data_dir", str(glue), "--use_cpu", "--max_seq_length=32"]) == 0
+    words = shlex.split(push)
+    assert words[:4] == ["python", "-m", "logitmix_nlp", "push"]
+    assert push_main(words[4:]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{server.url}/me/bert-mrpc"
+    assert language == "py"
+    exec(compile(load, "README.md", "exec"), {})
+    assert "'score'" in capsys.readouterr().out
+    repository = server.repository("me/bert-mrpc")
+    names = [name for name in publishable_files(tmp_path / "out/mrpc") if name != "result.json"]
+    assert {name: repository.files[name] for name in names} == local(tmp_path / "out/mrpc", names)
+    assert [commit.title for commit in repository.commits[2:]] == ["End of training"]  # after the one save
 
 
 @pytest.mark.slow

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train in child processes that push every checkpoint, kill them with SIGKILL while they push, and repeat them.
+"""Train in child processes that push every checkpoint: two at once, or one that is killed in a push, and repeated.
 
-python push_kill_worker.py OUTPUT CASE…      # CASE is a place of death and save_total_limit, as in `queued-1`;
-                                             # run by test_push_kills.py against a Hub on the loopback interface
+python push_worker.py OUTPUT CASE…   # CASE: whole-none, two-none, or a place of death and save_total_limit: queued-1
+                                     # run by test_push_processes.py against a Hub on the loopback interface
 """
 
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -16,6 +17,7 @@ from pathlib import Path
 import huggingface_hub._commit_api as commit_api
 import torch
 from hub_runs import trainer
+from transformers import TrainerCallback
 
 from logitmix_nlp import publishing
 from logitmix_nlp.checkpoints import last_complete_checkpoint
@@ -65,34 +67,53 @@ def run(folder: Path, case: str, place: str | None) -> int:
     arm(place)
     limit = case.rpartition("-")[2]
     made = trainer(
-        folder, hub_model_id=f"me/{case}", hub_strategy="all_checkpoints", max_steps=8,
+        folder, TrainerCallback(), hub_model_id=f"me/{case}", hub_strategy="all_checkpoints", max_steps=8,
         save_total_limit=int(limit) if limit.isdigit() else None,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
     )  # fmt: skip
     made.train(resume_from_checkpoint=last_complete_checkpoint(folder))
     return 0 if publishing.push_or_explain(made) else 1
 
 
-def in_child(folder: Path, case: str, place: str | None = None) -> str:
-    """How a forked process ends: `killed`, or its exit status."""
+def fork(folder: Path, case: str, place: str | None = None, **environment: str) -> int:
+    """Start a process that runs it; returns its id."""
     child = os.fork()
     if child == 0:
         status = 70
         try:
+            os.environ.update(environment)
             status = run(folder, case, place)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(status)
+    return child
+
+
+def end_of(child: int) -> str:
+    """How a process ends: `killed`, or its exit status."""
     status = os.waitpid(child, 0)[1]
     return "killed" if os.WIFSIGNALED(status) else str(os.waitstatus_to_exitcode(status))
+
+
+def two_at_once(folder: Path, case: str) -> list[str]:
+    """How the two processes of one training end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = [fork(folder, case, RANK=rank, LOCAL_RANK=rank, **world) for rank in ("0", "1")]
+    return [end_of(child) for child in ranks]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     output, cases = Path(sys.argv[1]), sys.argv[2:]
     for case in cases:
-        folder = output / case / "out"
-        place = case.rpartition("-")[0]
-        first = in_child(folder, case, place)
+        folder, place = output / case / "out", case.rpartition("-")[0]
+        if place in ("two", "whole"):
+            ends = two_at_once(folder, case) if place == "two" else [end_of(fork(folder, case))]
+            print("RESULT", case, *ends, flush=True)
+            continue
+        first = end_of(fork(folder, case, place))
         left = sorted(path.name for path in (folder / "unpushed").glob("*"))
-        print("RESULT", case, first, ",".join(left) or "nothing", in_child(folder, case), flush=True)
+        print("RESULT", case, first, ",".join(left) or "nothing", end_of(fork(folder, case)), flush=True)
