@@ -41,6 +41,22 @@ def test_the_seed_of_the_run_reaches_every_draw(tmp_path, calls):
     assert not lams[0] & lams[1]
 
 
+@pytest.mark.parametrize("method", ["cutmix", "puzzlemix", "lamix_p"])
+def test_draws_do_not_depend_on_other_random_numbers(tmp_path, calls, method):
+    """Pairs, λ, boxes and grids of a model with dropout are those of one without."""
+    runs = []
+    for dropout in (0.0, 0.4):
+        for found in calls.values():
+            found.clear()
+        model = pictures.model("vit", hidden_dropout_prob=dropout)
+        pictures.trainer(tmp_path, "vit", 16, model=model, mix_method=method).train()
+        plans = [(plan.index.tolist(), plan.lam.tolist()) for plan in drawn.results(calls["plans"])]
+        boxes = [box.tolist() for box in drawn.results(calls["boxes"])]
+        runs.append((plans, boxes, drawn.results(calls["grids"])))
+    assert runs[0] == runs[1]
+    assert len(runs[0][0]) == len(runs[0][1]) + len(runs[0][2]) == (2 if method == "lamix_p" else 4)
+
+
 def watched_sites(tmp_path, **settings) -> list[str | None]:
     """Site of each batch of a text run, `None` for plain ones."""
     sites = []

@@ -228,6 +228,16 @@ def test_labels_that_are_no_classes_are_refused(tmp_path):
         run.train()
 
 
+@pytest.mark.parametrize("plain", [{"mix_prob": 0.9}, {"mix_warmup": "step"}, {"mix_schedule": "alternate"}, {}])
+def test_soft_labels_need_a_term_or_plain_steps(tmp_path, plain):
+    options = {"mix_method": "logitmix", "lamix_beta": 0.5, "mix_weight": 0.0, "cls_weight": 0.0, **plain}
+    if plain:
+        assert tiny.arguments(tmp_path, **options).sim_weight == 1.0
+    else:
+        with pytest.raises(ValueError, match="lamix_beta=0.5 changes the targets .* no step is plain: weight one"):
+            tiny.arguments(tmp_path, **options)
+
+
 def test_models_without_one_last_linear_layer_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"ends in nn.Linear with 7 outputs, but the last layers of .*classifier \(Lin"
