@@ -4,7 +4,7 @@
 import pytest
 from hub_runs import Keeper, saved_model, trainer
 
-from logitmix_nlp.hub.lost_saves import last_step
+from logitmix_nlp.hub.lost_saves import last_step, new_copy
 from logitmix_nlp.publishing import push_or_explain
 
 
@@ -30,8 +30,10 @@ def test_a_finished_run_that_is_repeated_pushes_the_checkpoints_it_lacks(server,
     assert not push_or_explain(again)
     assert capsys.readouterr().err.count("error: the checkpoint of step") == 3
     server.mend()
+    server.requests.clear()
     last = trainer(tmp_path / "out", **settings)
     assert push_or_explain(last)
+    assert server.requests.count("GET /api/models/me/tiny/revision/main") == 4  # each checkpoint once, and the end
     assert pushed(server) == {"checkpoint-2", "checkpoint-4", "checkpoint-6"}
     assert not (tmp_path / "out" / "unpushed").exists()
     assert server.repository("me/tiny").commits[-1].title == "End of training"
@@ -66,10 +68,12 @@ def test_only_what_a_run_goes_on_from_is_pushed_and_what_cannot_be_is_told(serve
     trainer(tmp_path / "out", hub_strategy="end").train()
     (tmp_path / "out" / "checkpoint-2" / "model.safetensors").write_bytes(b"damaged")
     copy_of(tmp_path / "out", "checkpoint-6")
+    (tmp_path / "out" / "checkpoint-3").mkdir()  # half-written
     run = trainer(tmp_path / "out", hub_strategy="all_checkpoints", max_steps=5)
     run.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
     assert not push_or_explain(run)
-    assert "error: the checkpoint of step 2 is not on the Hub" in capsys.readouterr().err
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert [line.startswith("error: the checkpoint of step 2 is not on the Hub") for line in told] == [True]
     assert pushed(server) == {"checkpoint-4", "checkpoint-5"}
 
 
@@ -78,3 +82,9 @@ def test_steps_that_runs_go_on_from(tmp_path):
     assert last_step(True, tmp_path) > 10**9
     for other in (None, False, str(tmp_path / "else" / "checkpoint-20"), str(tmp_path / "best")):
         assert last_step(other, tmp_path) is None
+
+
+def test_copies_never_share_a_folder(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-2.1", "checkpoint-2.2"):
+        assert new_copy(tmp_path, "checkpoint-2").name == name
+        (tmp_path / name).mkdir()

@@ -125,11 +125,13 @@ def test_a_resumed_training_pushes_on_and_keeps_the_files_of_others(server, tmp_
 
 def test_other_processes_do_not_push(server, tmp_path, monkeypatch):
     monkeypatch.setattr(PublishingTrainer, "is_world_process_zero", lambda self: False)
-    run = trainer(tmp_path / "out")
+    run = trainer(tmp_path / "out", hub_strategy="all_checkpoints")
+    (tmp_path / "out" / "unpushed" / "checkpoint-2").mkdir(parents=True)
     run.train()
     run.save_model()
     assert run.push_to_hub() is None
     assert server.requests == []
+    assert (tmp_path / "out" / "unpushed" / "checkpoint-2").is_dir()
 
 
 def test_a_push_in_the_background_has_a_future(server, tmp_path):
