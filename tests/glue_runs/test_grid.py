@@ -7,6 +7,7 @@ import pytest
 from glue_runs import grid_command, worker
 from glue_runs.grid import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
 from glue_runs.job import parse_arguments
+from glue_runs.record import without_secrets
 from glue_runs.results import GRID_NAME, RunResult, read_result, write_result
 
 
@@ -80,6 +81,7 @@ def test_passwords_in_addresses_are_not_written_and_the_run_is_the_same(tmp_path
     assert plan_runs(arguments(tmp_path), flags)[0].finished
     write_grid(arguments(tmp_path), [run], ["python", *flags])
     assert "q7x" not in (tmp_path / "grid.json").read_text()
+    assert without_secrets({"token": "q7x", "config_name": flags[-1]}) == {"config_name": "https://host/c"}
 
 
 def test_a_run_that_did_more_is_finished_and_one_that_did_less_is_not(tmp_path):

@@ -3,53 +3,13 @@
 
 import sys
 from dataclasses import replace
-from threading import Event, Timer
-from types import SimpleNamespace
+from threading import Event
 
 import pytest
 
 from logitmix_nlp.hub import push_queue
-from logitmix_nlp.hub.push_queue import PushQueue, Save, finish_at_exit
+from logitmix_nlp.hub.push_queue import PushQueue, finish_at_exit
 from logitmix_nlp.hub.retries import HubPushError, RetryPolicy, with_retries
-from logitmix_nlp.hub.upload import Target
-
-
-class Hub:
-    """Takes the names of saves, fails when told to, and waits at a gate."""
-
-    def __init__(self):
-        self.got, self.outcomes, self.gate = [], {}, Event()
-        self.gate.set()
-
-    def fail(self):
-        raise ConnectionResetError
-
-    def push(self, save, on_failure, sleep):
-        self.gate.wait(20)
-        outcome = self.outcomes.get(save.name)
-        if isinstance(outcome, Exception):
-            raise outcome
-        assert (save.folder / "weights").read_text() == save.name
-        self.got.append(save.name)
-        return save.name
-
-
-@pytest.fixture
-def hub():
-    return Hub()
-
-
-@pytest.fixture
-def save(tmp_path):
-    def make(number, needed=False):
-        folder = tmp_path / "copies" / str(number)
-        folder.mkdir(parents=True)
-        (folder / "weights").write_text(f"step {number}")
-        advice = f"To push it: push-it {number}"
-        return Save(f"step {number}", folder, (("", "m"),), advice, Target("me/tiny"), needed=needed)
-
-    yield make
-    push_queue.UNFINISHED.clear()
 
 
 def test_saves_are_pushed_in_order_and_their_copies_deleted(hub, save, tmp_path):
@@ -79,35 +39,6 @@ def test_a_pushing_thread_that_dies_does_not_hold_the_training(hub, save):
     queue.wait()
     with pytest.raises(HubPushError, match="was not pushed"):
         item.done.result(timeout=5)
-
-
-def test_a_slow_hub_makes_the_training_wait_and_loses_nothing(hub, save, tmp_path):
-    queue = PushQueue(hub.push, limit=2)
-    most = []
-    for number in range(6):
-        queue.submit(save(number))
-        most.append(len(list((tmp_path / "copies").iterdir())) if (tmp_path / "copies").exists() else 0)
-    queue.wait()
-    assert hub.got == [f"step {number}" for number in range(6)]
-    assert max(most) <= 3
-    assert queue.messages() == []
-
-
-def test_a_hub_that_stands_still_does_not_hold_the_training_for_ever(hub, save):
-    hub.gate.clear()
-    queue = PushQueue(hub.push, limit=2, patience=0.05)
-    saves = [save(number) for number in range(4)]
-    for item in saves:
-        queue.submit(item)
-    assert [message for message in queue.messages() if "push-it" in message] == [
-        f"The model of step {number} was not pushed: 2 saves were waiting for the Hub. To push it: push-it {number}"
-        for number in (1, 2)
-    ]
-    hub.gate.set()
-    queue.wait()
-    assert hub.got == ["step 0", "step 3"]
-    with pytest.raises(HubPushError, match="step 1 was not pushed"):
-        saves[1].done.result()
 
 
 def test_what_fails_in_passing_stays_first_and_is_tried_again(hub, save):
@@ -168,78 +99,6 @@ def test_stopping_gives_up_what_waits_and_lets_the_running_push_end(hub, save):
     assert hub.got == ["step 0"]
 
 
-def room(monkeypatch, enough):
-    """Let the disk seem empty or full."""
-    monkeypatch.setattr(push_queue.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e15 if enough else 1.0))
-
-
-def test_a_given_up_save_that_is_needed_is_kept_while_the_disk_has_room(hub, save, tmp_path, monkeypatch):
-    hub.outcomes = {f"step {number}": HubPushError("403.") for number in range(4)}
-    queue = PushQueue(hub.push, limit=2)
-    for number in range(4):
-        room(monkeypatch, number != 1)
-        queue.submit(save(number, needed=number != 3))
-        queue.wait()
-    assert sorted(path.name for path in (tmp_path / "copies").iterdir()) == ["0", "2"]
-    assert (tmp_path / "copies" / "2" / "weights").read_text() == "step 2"
-    (lost,) = [message for message in queue.messages() if "is lost" in message]
-    assert "the disk is nearly full: the model of step 1" in lost
-
-
-def test_needed_saves_wait_as_long_as_the_disk_has_room(hub, save, monkeypatch):
-    room(monkeypatch, True)
-    hub.outcomes["step 0"] = HubPushError("out of order.", passing=True)
-    queue = PushQueue(hub.push, limit=2, patience=0.05, brief=0.05)
-    saves = [save(number, needed=True) for number in range(6)]
-    for item in saves[:5]:
-        queue.submit(item)
-    room(monkeypatch, False)
-    hub.gate.clear()
-    queue.submit(saves[5])
-    assert len([item for item in saves if item.done.done()]) == 4
-    hub.outcomes.clear()
-    hub.gate.set()
-    queue.wait()
-    assert [item.done.exception() is None for item in saves] == [f"step {number}" in hub.got for number in range(6)]
-    assert hub.got[-1] == "step 5"
-
-
-@pytest.mark.parametrize("needed", [True, False])
-def test_what_fails_for_a_moment_drops_nothing(save, monkeypatch, needed):
-    room(monkeypatch, True)
-    got, failed, again = [], Event(), Event()
-
-    def push(item, on_failure, sleep):
-        if not failed.is_set():
-            on_failure(ConnectionResetError())
-            failed.set()
-            again.wait(20)
-        got.append(item.name)
-        return item.name
-
-    queue, saves = PushQueue(push, limit=3), [save(number, needed) for number in range(4)]
-    for item in saves[:3]:
-        queue.submit(item)
-    assert failed.wait(10)
-    Timer(0.1, again.set).start()
-    queue.submit(saves[3])
-    queue.wait()
-    assert got == [f"step {number}" for number in range(4)]
-    assert queue.messages() == []
-
-
-def test_a_folder_that_is_no_copy_is_never_deleted(hub, save):
-    hub.outcomes["step 1"] = HubPushError("403.")
-    queue, saves = PushQueue(hub.push, limit=2), [replace(save(number), copied=False) for number in range(5)]
-    hub.gate.clear()
-    for item in saves[:4]:
-        queue.submit(item)
-    hub.gate.set()
-    queue.wait()
-    assert hub.got == ["step 0", "step 2", "step 3"]
-    assert all(item.folder.exists() for item in saves)
-
-
 def test_an_interruption_while_a_save_is_queued_leaves_no_copy(hub, save, tmp_path, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
@@ -275,7 +134,7 @@ def test_the_end_of_the_program_waits_for_pushes_and_tells_what_was_lost(hub, sa
     assert "The push of step 1 is still going on" in caplog.text
 
 
-def test_a_push_that_waits_to_try_again_can_be_stopped(save):
+def test_a_push_that_waits_to_try_again_can_be_stopped(hub, save):
     trying = Event()
 
     def push(item, on_failure, sleep):
@@ -283,7 +142,7 @@ def test_a_push_that_waits_to_try_again_can_be_stopped(save):
             trying.set()
             sleep(60.0)
 
-        return with_retries(Hub().fail, RetryPolicy(), on_failure=on_failure, sleep=wait)
+        return with_retries(hub.fail, RetryPolicy(), on_failure=on_failure, sleep=wait)
 
     queue, item = PushQueue(push), save(0)
     queue.submit(item)
