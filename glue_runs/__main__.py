@@ -6,10 +6,10 @@ import sys
 from logitmix_nlp.commands import run_command
 
 COMMANDS = {
-    "run": ("glue_runs.grid_command", "fine-tune every task with every method and seed"),
-    "report": ("glue_runs.report", "tables and pictures of all finished runs in a folder"),
+    "run": ("glue_runs.grid.command", "fine-tune every task with every method and seed"),
+    "report": ("glue_runs.report.command", "tables and pictures of all finished runs in a folder"),
     "study": ("glue_runs.study.command", "run what a study file fixes: data, methods, seeds, budgets, analysis"),
-    "submission": ("glue_runs.leaderboard", "zip the predictions of finished runs for the GLUE leaderboard"),
+    "submission": ("glue_runs.leaderboard.command", "zip the predictions of finished runs for the GLUE leaderboard"),
 }
 
 if __name__ == "__main__":

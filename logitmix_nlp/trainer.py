@@ -8,27 +8,33 @@ from typing import Any
 import torch
 from torch import nn
 
-from logitmix_nlp.argument_checks import check_problem_type, check_processes, warn_of_lone_rows
-from logitmix_nlp.checked_trainer import CheckedTrainer
-from logitmix_nlp.draws import draw_mixture
+from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
 from logitmix_nlp.functional.lamix import lamix_parts
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan
-from logitmix_nlp.lamix import SoftHeadTrainer, check_soft_head, soft_head, split_logits
-from logitmix_nlp.methods import LossWeights, mixing_needs, mixing_probability, step_weights, warmup_probability
-from logitmix_nlp.mixers import Mixture, check_mixer, pixel_scale
-from logitmix_nlp.other_losses import check_model_loss, check_overrides, refuse_override
-from logitmix_nlp.outputs import SetupError, check_classifier, logits_of
-from logitmix_nlp.publishing import PublishingTrainer
-from logitmix_nlp.rng import step_generator
-from logitmix_nlp.site_mixer import SiteMixer
-from logitmix_nlp.site_probe import probe
-from logitmix_nlp.sites import Site, find_sites
-from logitmix_nlp.stored_temperature import clear_temperature, scale_outputs, stored_temperature
-from logitmix_nlp.term_log import TermLog
-from logitmix_nlp.tokenizers import check_padding
-from logitmix_nlp.training_args import LogitMixTrainingArguments
+from logitmix_nlp.mixing.draws import draw_mixture
+from logitmix_nlp.mixing.mixers import Mixture, check_mixer, pixel_scale
+from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
+from logitmix_nlp.mixing.probe import probe
+from logitmix_nlp.mixing.rng import step_generator
+from logitmix_nlp.mixing.site_mixer import SiteMixer
+from logitmix_nlp.mixing.sites import Site, find_sites
+from logitmix_nlp.publishing.trainer import PublishingTrainer
+from logitmix_nlp.training.argument_checks import check_problem_type, check_processes, warn_of_lone_rows
+from logitmix_nlp.training.arguments import LogitMixTrainingArguments
+from logitmix_nlp.training.checked_trainer import CheckedTrainer
+from logitmix_nlp.training.methods import (
+    LossWeights,
+    mixing_needs,
+    mixing_probability,
+    step_weights,
+    warmup_probability,
+)
+from logitmix_nlp.training.other_losses import check_model_loss, check_overrides, refuse_override
+from logitmix_nlp.training.soft_head import SoftHeadTrainer, check_soft_head, soft_head, split_logits
+from logitmix_nlp.training.term_log import TermLog
+from logitmix_nlp.training.tokenizers import check_padding
 
 __all__ = ["LogitMixTrainer", "LogitMixTrainingArguments"]
 

@@ -23,10 +23,10 @@ import transformers
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from logitmix_nlp.functional import logitmix_parts, sample_plan, supervised_loss
-from logitmix_nlp.rows import join_rows, mixed_inputs, take_rows
-from logitmix_nlp.site_mixer import SiteMixer
-from logitmix_nlp.site_probe import probe
-from logitmix_nlp.sites import find_sites, list_sites
+from logitmix_nlp.mixing.probe import probe
+from logitmix_nlp.mixing.rows import join_rows, mixed_inputs, take_rows
+from logitmix_nlp.mixing.site_mixer import SiteMixer
+from logitmix_nlp.mixing.sites import find_sites, list_sites
 
 WEIGHTS = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
 

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from glue_runs.method_table import check_repeats, method_table, run_figures, uneven_settings
-from glue_runs.results import load_results
-from glue_runs.run import refuse
-from logitmix_nlp.methods import MIX_METHODS
+from glue_runs.report.method_table import check_repeats, method_table, run_figures, uneven_settings
+from glue_runs.runs.results import load_results
+from glue_runs.runs.run import refuse
 from logitmix_nlp.reports.tables import to_markdown
+from logitmix_nlp.training.methods import MIX_METHODS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,13 +22,13 @@ import transformers
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-from glue_runs.method_table import FIGURES, method_table
-from glue_runs.step_time import seconds_per_step
+from glue_runs.report.method_table import FIGURES, method_table
+from glue_runs.report.step_time import seconds_per_step
 from glue_runs.study.data import class_folders
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.calibration.metrics import compute_metrics_for
 from logitmix_nlp.functional import confidence_bins
-from logitmix_nlp.metrics import compute_metrics_for
-from logitmix_nlp.plots import reliability_diagrams
+from logitmix_nlp.reports.plots import reliability_diagrams
 from logitmix_nlp.reports.tables import to_markdown
 
 METHODS = ("vanilla", "mixup", "logitmix")

@@ -18,16 +18,16 @@ import torch
 import transformers
 from datasets import concatenate_datasets
 
-from glue_runs.method_table import FIGURES, method_table
-from glue_runs.metrics import make_compute_metrics
-from glue_runs.step_time import seconds_per_step
+from glue_runs.report.method_table import FIGURES, method_table
+from glue_runs.report.step_time import seconds_per_step
+from glue_runs.tasks.scores import make_compute_metrics
 from logitmix_nlp.functional import confidence_bins
 from logitmix_nlp.images import ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, digits
 from logitmix_nlp.images.examples import mixed_examples
 from logitmix_nlp.images.processors import model_pixels
 from logitmix_nlp.images.scratch import from_scratch
-from logitmix_nlp.plots import image_grid, reliability_diagrams
+from logitmix_nlp.reports.plots import image_grid, reliability_diagrams
 from logitmix_nlp.reports.tables import to_markdown
 
 METHODS = ("vanilla", "mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix")

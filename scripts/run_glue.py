@@ -12,7 +12,7 @@ dataset (`--dataset_name`) or from your files (`--train_file --validation_file -
 
 import sys
 
-from glue_runs.run import main
+from glue_runs.runs.run import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,14 +29,11 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from glue_runs.arguments import OutputArguments
-from glue_runs.command_line import given_flags, parse_flags, to_flags
-from glue_runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
-from glue_runs.job import attach_run, check_stages, find_state, set_up_logging, without_trace
-from glue_runs.labels import drop_missing_labels, with_label_order
-from glue_runs.metrics import check_best_metric, first_output, make_compute_metrics, predicted
-from glue_runs.record import RunState, without_secrets
-from glue_runs.run import (
+from glue_runs.runs.command_line import given_flags, parse_flags, to_flags
+from glue_runs.runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
+from glue_runs.runs.job import attach_run, check_stages, find_state, set_up_logging, without_trace
+from glue_runs.runs.record import RunState, without_secrets
+from glue_runs.runs.run import (
     finish,
     refuse,
     report,
@@ -45,20 +42,23 @@ from glue_runs.run import (
     write_class_results,
     write_probabilities,
 )
-from glue_runs.submission import write_predictions
-from logitmix_nlp.card import CardOptions, DatasetFacts
-from logitmix_nlp.card.command import is_local_path
-from logitmix_nlp.data_sources.class_names import align_labels
-from logitmix_nlp.data_sources.columns import Columns, store_columns
-from logitmix_nlp.data_sources.encoding import encode_labels, is_multi_label
+from glue_runs.tasks.arguments import OutputArguments
+from glue_runs.tasks.labels import drop_missing_labels, with_label_order
+from glue_runs.tasks.prediction_files import write_predictions
+from glue_runs.tasks.scores import check_best_metric, first_output, make_compute_metrics, predicted
+from logitmix_nlp.evaluation.data.class_names import align_labels
+from logitmix_nlp.evaluation.data.columns import Columns, store_columns
+from logitmix_nlp.evaluation.data.encoding import encode_labels, is_multi_label
 from logitmix_nlp.evaluation.predicted_rows import keep_columns
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, cut_rows, stored_images
 from logitmix_nlp.images.pictures import BadImage, seen_size
 from logitmix_nlp.images.recipes import RECIPES, recipe_flags
 from logitmix_nlp.images.scratch import from_scratch, name_classes
-from logitmix_nlp.model_folders import load_config, load_image_processor, load_weights
-from logitmix_nlp.outputs import SetupError
+from logitmix_nlp.mixing.outputs import SetupError
+from logitmix_nlp.publishing.card import CardOptions, DatasetFacts
+from logitmix_nlp.publishing.card.command import is_local_path
+from logitmix_nlp.training.model_folders import load_config, load_image_processor, load_weights
 
 logger = logging.getLogger("logitmix_nlp.images.run")
 

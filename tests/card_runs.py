@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, EvalPrediction
 
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.card import CardFacts
-from logitmix_nlp.card.facts import MethodFacts
+from logitmix_nlp.publishing.card import CardFacts
+from logitmix_nlp.publishing.card.facts import MethodFacts
 
 ROWS = 40
 

@@ -10,8 +10,8 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from logitmix_nlp import draws
 from logitmix_nlp.functional import MixPlan
+from logitmix_nlp.mixing import draws
 
 
 def neighbours(rows, *args, **kwargs):

@@ -2,9 +2,9 @@
 """Watch what real trainers draw, without replacing any of it."""
 
 import logitmix_nlp.images.trainer as image_trainer_module
-import logitmix_nlp.mixers as mixers_module
+import logitmix_nlp.mixing.mixers as mixers_module
 import logitmix_nlp.trainer as trainer_module
-from logitmix_nlp import draws
+from logitmix_nlp.mixing import draws
 
 PLACES = {
     "plans": (draws, "sample_plan"),

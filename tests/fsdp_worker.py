@@ -16,10 +16,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from logitmix_nlp.functional import MixPlan, logitmix_parts
-from logitmix_nlp.other_losses import check_model_loss
-from logitmix_nlp.site_mixer import SiteMixer
-from logitmix_nlp.site_probe import probe
-from logitmix_nlp.sites import find_sites
+from logitmix_nlp.mixing.probe import probe
+from logitmix_nlp.mixing.site_mixer import SiteMixer
+from logitmix_nlp.mixing.sites import find_sites
+from logitmix_nlp.training.other_losses import check_model_loss
 
 
 def gradients(model, shard: bool) -> dict[str, torch.Tensor]:

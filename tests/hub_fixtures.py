@@ -11,7 +11,7 @@ from hub_runs import POLICY, USERS
 from hub_server import hub
 from huggingface_hub import close_session, constants
 
-from logitmix_nlp.publishing import PublishingTrainer
+from logitmix_nlp.publishing.trainer import PublishingTrainer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tiny
 from hub_server import User
 from transformers import AutoTokenizer, TrainerCallback
 
-from logitmix_nlp.hub.retries import RetryPolicy
+from logitmix_nlp.publishing.hub.retries import RetryPolicy
 
 TOKEN = "hf_" + "Ab1" * 11 + "z"
 READ_TOKEN = "hf_" + "Cd2" * 11 + "y"

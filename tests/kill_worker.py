@@ -18,8 +18,8 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from logitmix_nlp.checkpoints import last_complete_checkpoint
 from logitmix_nlp.trainer import LogitMixTrainer
+from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 
 SAVING = ("_save_optimizer_and_scheduler", "_save_rng_state", "_save")
 

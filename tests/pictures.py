@@ -6,7 +6,7 @@ import torch
 import zoo
 
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.methods import MIX_METHODS
+from logitmix_nlp.training.methods import MIX_METHODS
 
 METHODS = tuple(MIX_METHODS)
 

@@ -19,9 +19,9 @@ import torch
 from hub_runs import trainer
 from transformers import TrainerCallback
 
-from logitmix_nlp import publishing
-from logitmix_nlp.checkpoints import last_complete_checkpoint
-from logitmix_nlp.hub.push_queue import PushQueue
+from logitmix_nlp.publishing import trainer as publishing
+from logitmix_nlp.publishing.hub.push_queue import PushQueue
+from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 
 
 def die() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 from datasets import Dataset, disable_progress_bars
 from transformers import EvalPrediction
 
-from glue_runs.metrics import make_compute_metrics
-from glue_runs.results import RunResult, write_result
-from glue_runs.tasks import get_task
+from glue_runs.runs.results import RunResult, write_result
+from glue_runs.tasks.glue import get_task
+from glue_runs.tasks.scores import make_compute_metrics
 
 VERSIONS = {"python": "3.11.2", "torch": "2.13.0"}
 
@@ -54,7 +54,7 @@ def write_run(
     if history is not None:
         (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}))
     flags = {"model_name_or_path": "tiny-bert", "task_name": task, "seed": seed, "learning_rate": 2e-5, **dict(config)}
-    command = ["python", "-m", "glue_runs.run", "--task_name", task, "--seed", str(seed)]
+    command = ["python", "-m", "glue_runs.runs.run", "--task_name", task, "--seed", str(seed)]
     metrics = {name: value for name, value in {**found, **metrics}.items() if value is not None}
     write_result(folder, RunResult(task, method, seed, metrics, flags, command, VERSIONS, 120.0))
     return folder

@@ -9,7 +9,7 @@ import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 
-from logitmix_nlp.methods import MIX_METHODS
+from logitmix_nlp.training.methods import MIX_METHODS
 
 ROOT = Path(__file__).parents[1]
 

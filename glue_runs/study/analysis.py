@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from glue_runs.statistics import (
+from glue_runs.report.statistics import (
     SCORERS,
     Scorer,
     bootstrap_scores,

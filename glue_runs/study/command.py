@@ -9,12 +9,12 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from glue_runs.executors import execute_locally
-from glue_runs.progress import ProgressView
+from glue_runs.grid.executors import execute_locally
+from glue_runs.grid.progress import ProgressView
+from glue_runs.grid.worker import Program
 from glue_runs.study.page import write_page
 from glue_runs.study.plan import PLAN_NAME, Study, StudyRun, plan_block, read_study, write_plan
 from glue_runs.study.rows import collect, finished_rows, read_rows
-from glue_runs.worker import Program
 
 __all__ = ["StudyArguments", "main"]
 

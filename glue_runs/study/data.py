@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glue_runs.tasks import get_task
-from glue_runs.tsv import read_split
-from logitmix_nlp.data_sources.files import read_data_file
-from logitmix_nlp.data_sources.lines import require_file, shown
+from glue_runs.tasks.glue import get_task
+from glue_runs.tasks.tsv import read_split
+from logitmix_nlp.evaluation.data.files import read_data_file
+from logitmix_nlp.evaluation.data.lines import require_file, shown
 
 __all__ = ["LabelledTexts", "TaskRows", "class_folders", "load_task", "read_source", "training_rows"]
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from scipy.special import log_softmax, logsumexp
 
-from glue_runs.metrics import score_rows
+from glue_runs.tasks.scores import score_rows
+from logitmix_nlp.calibration.temperature import TemperatureScaler
 from logitmix_nlp.evaluation.figures import calibration_figures
 from logitmix_nlp.functional import ood_metrics
-from logitmix_nlp.temperature import TemperatureScaler
 
 __all__ = ["kept_columns", "run_figures", "validation_figures"]
 
@@ -28,7 +28,7 @@ def run_figures(
     Args:
         logits (`Mapping[str, np.ndarray]`): Logits `(N, C)` of `validation`, `test`, `misspelt` and perhaps `outside`.
         labels (`Mapping[str, np.ndarray]`): Class ids `(N,)` of each of them but `outside`.
-        score (`str`): The task's score, a name of `glue_runs.metrics.SCORES`.
+        score (`str`): The task's score, a name of `glue_runs.tasks.scores.SCORES`.
         n_bins (`int`): Confidence bins of ECE and OE.
 
     Returns:

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from glue_runs.command_line import suggestion
-from glue_runs.recipe import folder_name, method_flags
+from glue_runs.runs.command_line import suggestion
+from glue_runs.runs.recipe import folder_name, method_flags
 from logitmix_nlp.whole_files import write_json
 
 __all__ = [

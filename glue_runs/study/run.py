@@ -18,16 +18,16 @@ import transformers
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
 
-from glue_runs.results import installed_versions
+from glue_runs.grid.worker import run_as_worker, run_once
+from glue_runs.runs.results import installed_versions
 from glue_runs.study.data import TaskRows, load_task, training_rows
 from glue_runs.study.figures import run_figures, validation_figures
 from glue_runs.study.plan import RESULT_NAME
 from glue_runs.study.rows import LOGITS_NAME
-from glue_runs.worker import run_as_worker, run_once
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.word_noise import perturb_words
 from logitmix_nlp.whole_files import write_json, write_whole
-from logitmix_nlp.word_noise import perturb_words
 
 __all__ = ["evaluation_sets", "execute", "main", "ordered_logits", "train"]
 

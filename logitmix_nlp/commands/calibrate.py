@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY, check_writable, write_temperature
+from logitmix_nlp.calibration.temperature import TemperatureScaler
 from logitmix_nlp.commands import OneLineParser
-from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.held_out import fit_temperature
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
-from logitmix_nlp.stored_temperature import TEMPERATURE_KEY, check_writable, write_temperature
-from logitmix_nlp.temperature import TemperatureScaler
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m logitmix_nlp calibrate",
         description="Fit a temperature (Guo et al., 2017) to labelled rows that the model was not trained on, and "
         f"write it as {TEMPERATURE_KEY} into the model's config.json. LogitMixTrainer, the pipelines of "
-        "logitmix_nlp.pipelines and calibrated_logits divide logits by it; predictions stay as they are.",
+        "logitmix_nlp.calibration.pipelines and calibrated_logits divide logits by it; predictions stay as they are.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 import logitmix_nlp
+from logitmix_nlp.calibration.temperature import TemperatureScaler
 from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.commands.evaluate_inputs import (
     batches_of,
@@ -21,18 +22,17 @@ from logitmix_nlp.commands.evaluate_inputs import (
     shift_batches,
     try_out,
 )
-from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
+from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.diagrams import make_diagrams, require_matplotlib
 from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.held_out import fit_temperature
-from logitmix_nlp.evaluation.labelled_rows import Rows
 from logitmix_nlp.evaluation.report import evaluation_report, evaluation_tables, write_evaluation
 from logitmix_nlp.evaluation.study import make_study
 from logitmix_nlp.evaluation.variants import AS_TRAINED, Variants
 from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.reports.tables import to_text
-from logitmix_nlp.temperature import TemperatureScaler
 
 __all__ = ["main"]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from logitmix_nlp.data_sources.columns import Columns
-from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.data.columns import Columns
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
+from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.flags import rows_of
 from logitmix_nlp.evaluation.held_out import halves, without_shared
-from logitmix_nlp.evaluation.labelled_rows import Rows
+from logitmix_nlp.evaluation.robustness import mc_dropout_logits
 from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
 from logitmix_nlp.evaluation.variants import Batches
 from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
-from logitmix_nlp.robustness import mc_dropout_logits
 
 __all__ = ["batches_of", "check_flags", "hold_out", "outside_batches", "outside_rows", "shift_batches", "try_out"]
 

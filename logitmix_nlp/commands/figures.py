@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from logitmix_nlp.commands import OneLineParser
-from logitmix_nlp.commands.read_figures import ENTROPY, LOSSES, RELIABILITY
-from logitmix_nlp.commands.trained_figures import DENSITY, SOFT_TARGETS, SPIRAL
-from logitmix_nlp.plots import STYLES
+from logitmix_nlp.paper_figures.from_files import ENTROPY, LOSSES, RELIABILITY
+from logitmix_nlp.paper_figures.from_training import DENSITY, SOFT_TARGETS, SPIRAL
 from logitmix_nlp.reports.folders import check_folder
+from logitmix_nlp.reports.plots import STYLES
 from logitmix_nlp.reports.tables import to_text
 
 __all__ = ["main"]

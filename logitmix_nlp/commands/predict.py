@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from logitmix_nlp.calibration.stored_temperature import stored_temperature
 from logitmix_nlp.commands import OneLineParser
-from logitmix_nlp.data_sources.columns import stored_columns
-from logitmix_nlp.data_sources.lines import counted
 from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.data.columns import stored_columns
+from logitmix_nlp.evaluation.data.labelled_rows import BLANK_IS_MISSING, Rows, first_rows, read_split, rows_from
+from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.flags import add_data_flags, columns_of, end_in_one_line, model_of, quiet
-from logitmix_nlp.evaluation.labelled_rows import BLANK_IS_MISSING, Rows, first_rows, read_split, rows_from
 from logitmix_nlp.evaluation.predicted_rows import (
     PREDICTION_TYPES,
     check_columns,
@@ -22,7 +23,6 @@ from logitmix_nlp.evaluation.predicted_rows import (
     prediction_columns,
     write_rows,
 )
-from logitmix_nlp.stored_temperature import stored_temperature
 
 __all__ = ["main"]
 

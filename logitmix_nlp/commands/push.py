@@ -19,12 +19,12 @@ from huggingface_hub import get_token
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformers.utils import CONFIG_NAME
 
+from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.commands import OneLineParser
-from logitmix_nlp.hub.retries import HubPushError, RetryPolicy
-from logitmix_nlp.hub.secrets import check_token
-from logitmix_nlp.hub.upload import Target, push_files
-from logitmix_nlp.hub.white_list import CARD_NAME, check_loads, publishable_files
-from logitmix_nlp.stored_temperature import TEMPERATURE_KEY
+from logitmix_nlp.publishing.hub.retries import HubPushError, RetryPolicy
+from logitmix_nlp.publishing.hub.secrets import check_token
+from logitmix_nlp.publishing.hub.upload import Target, push_files
+from logitmix_nlp.publishing.hub.white_list import CARD_NAME, check_loads, publishable_files
 
 __all__ = ["main"]
 

@@ -15,12 +15,12 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
-from logitmix_nlp.data_sources.lines import shown
+from logitmix_nlp.evaluation.data.lines import shown
 from logitmix_nlp.functional.checks import MULTI_LABEL, SINGLE_LABEL
-from logitmix_nlp.model_folders import load_config, load_image_processor, load_weights
-from logitmix_nlp.model_modes import evaluation_mode, inputs_of
-from logitmix_nlp.outputs import logits_of
-from logitmix_nlp.tokenizers import check_ids, check_length, load_tokenizer, position_limit
+from logitmix_nlp.mixing.model_modes import evaluation_mode, inputs_of
+from logitmix_nlp.mixing.outputs import logits_of
+from logitmix_nlp.training.model_folders import load_config, load_image_processor, load_weights
+from logitmix_nlp.training.tokenizers import check_ids, check_length, load_tokenizer, position_limit
 
 __all__ = ["Classifier", "load_classifier"]
 

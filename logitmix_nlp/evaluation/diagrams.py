@@ -12,8 +12,8 @@ from logitmix_nlp.evaluation.study import Study
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.ood import ood_scores
 from logitmix_nlp.functional.selective import row_confidences
-from logitmix_nlp.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
 from logitmix_nlp.reports.page import Picture, drawn_picture
+from logitmix_nlp.reports.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
 
 __all__ = ["INSIDE", "PICTURES", "Diagram", "make_diagrams", "require_matplotlib"]
 

@@ -5,12 +5,12 @@ import math
 
 import torch
 
+from logitmix_nlp.calibration.metrics import class_scores
 from logitmix_nlp.functional.bootstrap import Interval, bootstrap_intervals
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
 from logitmix_nlp.functional.scores import score_sums
 from logitmix_nlp.functional.selective import row_confidences
-from logitmix_nlp.metrics import class_scores
 
 __all__ = ["FIGURES", "NOISY_FIGURES", "calibration_figures", "figure_intervals"]
 

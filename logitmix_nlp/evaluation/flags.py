@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import datasets
 import transformers
 
-from logitmix_nlp.data_sources.columns import TEXT_FLAG, Columns, stored_columns
 from logitmix_nlp.evaluation.classifier import Classifier, load_classifier
-from logitmix_nlp.evaluation.labelled_rows import Rows, load_rows
+from logitmix_nlp.evaluation.data.columns import TEXT_FLAG, Columns, stored_columns
+from logitmix_nlp.evaluation.data.labelled_rows import Rows, load_rows
 
 __all__ = ["add_data_flags", "columns_of", "end_in_one_line", "model_of", "quiet", "rows_of"]
 

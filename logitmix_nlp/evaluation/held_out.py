@@ -6,9 +6,9 @@ import logging
 import numpy as np
 import torch
 
-from logitmix_nlp.data_sources.lines import counted
-from logitmix_nlp.evaluation.labelled_rows import Rows
-from logitmix_nlp.temperature import TemperatureScaler
+from logitmix_nlp.calibration.temperature import TemperatureScaler
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
+from logitmix_nlp.evaluation.data.lines import counted
 
 __all__ = ["fit_temperature", "halves", "without_shared"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.diagrams import INSIDE, PICTURES, Diagram
 from logitmix_nlp.evaluation.figures import FIGURES
 from logitmix_nlp.evaluation.study import SHIFT_FIGURES, Study

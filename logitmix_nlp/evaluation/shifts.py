@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from logitmix_nlp.evaluation.classifier import Classifier
-from logitmix_nlp.evaluation.labelled_rows import Rows
-from logitmix_nlp.robustness import fgsm, gaussian_noise_images, perturb_words, random_token_texts
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
+from logitmix_nlp.evaluation.robustness import fgsm, gaussian_noise_images, perturb_words, random_token_texts
 
 __all__ = ["fgsm_batches", "noise_batches", "perturbed_rows"]
 

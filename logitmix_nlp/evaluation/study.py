@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from logitmix_nlp.data_sources.lines import counted
+from logitmix_nlp.calibration.metrics import per_class_figures
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
+from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.figures import calibration_figures, figure_intervals
-from logitmix_nlp.evaluation.labelled_rows import Rows
 from logitmix_nlp.evaluation.variants import MC_DROPOUT, Batches, Variants
 from logitmix_nlp.functional.bootstrap import Interval
 from logitmix_nlp.functional.ood import ood_metrics
-from logitmix_nlp.metrics import per_class_figures
 
 __all__ = ["SHIFT_FIGURES", "Study", "make_study"]
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from logitmix_nlp.calibration.stored_temperature import stored_temperature
 from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.mixup_rescaling import mean_at_site, rescaled_logits
+from logitmix_nlp.evaluation.robustness import mc_dropout_logits
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
-from logitmix_nlp.mixup_rescaling import mean_at_site, rescaled_logits
-from logitmix_nlp.robustness import mc_dropout_logits
-from logitmix_nlp.stored_temperature import stored_temperature
 
 __all__ = ["AS_TRAINED", "MC_DROPOUT", "Batches", "Variants"]
 

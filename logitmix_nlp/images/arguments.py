@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.images.backbones import BACKBONES, TIMM_BACKBONES
 from logitmix_nlp.images.recipes import RECIPES
-from logitmix_nlp.training_args import LogitMixTrainingArguments
+from logitmix_nlp.training.arguments import LogitMixTrainingArguments
 
 __all__ = ["ImageDataArguments", "ImageModelArguments", "ImageTrainingArguments"]
 

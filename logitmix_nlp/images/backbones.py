@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from transformers import AutoConfig, PretrainedConfig, TimmWrapperConfig
 
-from logitmix_nlp.model_folders import explained, load_config
+from logitmix_nlp.training.model_folders import explained, load_config
 
 __all__ = ["BACKBONES", "TIMM_BACKBONES", "Backbone", "parse_overrides", "scratch_config"]
 

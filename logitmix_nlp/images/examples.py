@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from logitmix_nlp.draws import draw_mixture
-from logitmix_nlp.methods import get_method
-from logitmix_nlp.mixers import pixel_scale
-from logitmix_nlp.rng import step_generator
+from logitmix_nlp.mixing.draws import draw_mixture
+from logitmix_nlp.mixing.mixers import pixel_scale
+from logitmix_nlp.mixing.rng import step_generator
+from logitmix_nlp.training.methods import get_method
 
 __all__ = ["MixedExamples", "mixed_examples"]
 

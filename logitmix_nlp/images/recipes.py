@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from logitmix_nlp.methods import get_method
+from logitmix_nlp.training.methods import get_method
 
 __all__ = ["RECIPES", "milestone_factor", "recipe_flags"]
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForImageClassification, BaseImageProcessor, Pr
 from logitmix_nlp.images.arguments import ImageModelArguments
 from logitmix_nlp.images.backbones import scratch_config
 from logitmix_nlp.images.pictures import common_size, make_processor, pixel_statistics, read_image
-from logitmix_nlp.model_folders import explained
+from logitmix_nlp.training.model_folders import explained
 
 __all__ = ["from_scratch", "name_classes"]
 

@@ -13,7 +13,7 @@ from logitmix_nlp.images.arguments import ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows
 from logitmix_nlp.images.processors import model_pixels
 from logitmix_nlp.images.recipes import milestone_factor
-from logitmix_nlp.rng import AUGMENTATION, step_generator
+from logitmix_nlp.mixing.rng import AUGMENTATION, step_generator
 from logitmix_nlp.trainer import LogitMixTrainer
 
 __all__ = ["ImageTrainer"]

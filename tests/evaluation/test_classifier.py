@@ -9,9 +9,9 @@ import zoo
 from PIL import Image
 from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification, ViTImageProcessor
 
-from logitmix_nlp.data_sources.columns import Columns
 from logitmix_nlp.evaluation.classifier import load_classifier
-from logitmix_nlp.evaluation.labelled_rows import Rows
+from logitmix_nlp.evaluation.data.columns import Columns
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
 
 TEXTS = [("a fine cat sat on it",), ("it",), ("the dog ran , not the cat",)]

@@ -12,10 +12,10 @@ from evaluation_samples import failure, logits_of, rows_file, texts
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from logitmix_nlp.calibration.temperature import TemperatureScaler
 from logitmix_nlp.commands import calibrate, evaluate
 from logitmix_nlp.evaluation.figures import FIGURES
 from logitmix_nlp.functional import expected_calibration_error, negative_log_likelihood, ood_metrics
-from logitmix_nlp.temperature import TemperatureScaler
 
 
 def test_figures_of_a_text_model_are_those_of_its_logits(tmp_path, model, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from logitmix_nlp.images.examples import mixed_examples
-from logitmix_nlp.plots import image_grid
+from logitmix_nlp.reports.plots import image_grid
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import pytest
 import samples
 
-from glue_runs.job import parse_arguments
+from glue_runs.runs.job import parse_arguments
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])

@@ -16,7 +16,10 @@ from safetensors.torch import load_file, save_file
 from transformers import ViTImageProcessor
 
 import logitmix_nlp.trainer
-from glue_runs import grid_command, leaderboard, report, run
+from glue_runs.grid import command as grid_command
+from glue_runs.leaderboard import command as leaderboard
+from glue_runs.report import command as report
+from glue_runs.runs import run
 from logitmix_nlp.commands import calibrate, evaluate, figures, predict, push
 
 QUIET = ["--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false"]

@@ -9,7 +9,7 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from glue_runs.results import read_result
+from glue_runs.runs.results import read_result
 
 QUIET = ["--use_cpu", "--disable_tqdm", "true", "--dataloader_pin_memory", "false", "--max_seq_length", "32"]
 SHORT = ["--num_train_epochs", "2", "--per_device_train_batch_size", "2", "--logging_steps", "1"]

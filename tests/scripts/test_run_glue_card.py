@@ -25,7 +25,7 @@ def test_results_of_both_sets_of_mnli_once_the_finished_run_is_evaluated(run_glu
         "| base model | `encoder`, a local folder |",
         "These are the weights of the last step, 2.",
         "GLUE MNLI (local files), split `train`, 3 rows",
-        "python -m glue_runs.run --model_name_or_path=encoder --task_name=mnli --data_dir=glue",
+        "python -m glue_runs.runs.run --model_name_or_path=encoder --task_name=mnli --data_dir=glue",
         '{"text": "A first sentence.", "text_pair": "A second one."}',
         "truncation=True, max_length=32",
     ):

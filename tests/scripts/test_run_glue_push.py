@@ -13,7 +13,7 @@ from hub_runs import POLICY, TOKEN, USERS, local
 from hub_server import HubServer, hub
 
 from logitmix_nlp.commands.push import main as push
-from logitmix_nlp.hub.white_list import publishable_files
+from logitmix_nlp.publishing.hub.white_list import publishable_files
 
 
 def flags(model, glue, folder, *more):

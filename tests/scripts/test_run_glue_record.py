@@ -7,9 +7,9 @@ import shutil
 import pytest
 import samples
 
-from glue_runs.results import is_finished, read_result
+from glue_runs.runs.results import is_finished, read_result
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.outputs import SetupError
+from logitmix_nlp.mixing.outputs import SetupError
 
 FLAGS = [
     "--task_name=cola", "--do_train", "--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false",

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 import logitmix_nlp.trainer as trainer_module
-from glue_runs.results import read_result
-from logitmix_nlp.methods import MIX_METHODS
-from logitmix_nlp.outputs import SetupError
+from glue_runs.runs.results import read_result
+from logitmix_nlp.mixing.outputs import SetupError
+from logitmix_nlp.training.methods import MIX_METHODS
 
 QUIET = ["--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false", "--report_to=none"]
 SHORT = ["--max_steps=2", "--per_device_train_batch_size=4", "--logging_steps=1", "--save_strategy=no"]

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runs below a folder, arranged by task, method and seed for a report."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glue_runs.report import published
+from glue_runs.runs.content import DATA_PLACES, MODEL_PLACES
+from glue_runs.runs.results import GRID_NAME, RunResult, check_finite, deciding_flags, load_results, read_grid
+from glue_runs.tasks.glue import GLUE_TASKS, GlueTask, get_task
+
+__all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
+
+OF_A_RUN = ("seed", "report_as", *MODEL_PLACES, *DATA_PLACES)  # told by other means
+LISTS = ("tasks", "methods", "seeds")
+FIRST_METHODS = ("vanilla", "mixup", "logitmix")
+HEADLINES = ("matthews_correlation", "spearmanr", "accuracy")  # the first one that a task has stands for it (Table 3)
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """One evaluation split of a task.
+
+    Args:
+        task (`GlueTask`): The task.
+        prefix (`str`): Prefix of its metrics: `eval`, or `eval_matched` and `eval_mismatched`.
+        score (`str`): Name of the headline score, one of `HEADLINES`.
+        averaged (`bool`): Whether the score enters the average; of several splits, the last does, as in the paper.
+    """
+
+    task: GlueTask
+    prefix: str
+    score: str
+    averaged: bool
+
+    @property
+    def title(self) -> str:
+        """Name of the column, such as `MNLI-mm`."""
+        return Path(self.task.split(self.prefix.replace("eval", "test")).submission).stem
+
+
+@dataclass(frozen=True)
+class ResultGrid:
+    """Finished runs and the order in which a report shows them.
+
+    Args:
+        root (`Path`): Folder that holds them.
+        methods (`tuple` of `str`): Method specifications, in order.
+        columns (`tuple` of `ScoreColumn`): Evaluation splits, in order.
+        labels (`dict`): Display name of each method.
+        runs (`dict`): From `(task, method, seed)` to the run, in order.
+        missing (`tuple` of triples): Task, method and seed of each run that is expected and not there.
+        settings (`dict`): What `grid.json` holds.
+        warnings (`tuple` of `str`): Seeds of one task and method that were trained with different flags.
+    """
+
+    root: Path
+    methods: tuple[str, ...]
+    columns: tuple[ScoreColumn, ...]
+    labels: dict[str, str]
+    runs: dict[tuple[str, str, int], RunResult]
+    missing: tuple[tuple[str, str, int], ...]
+    settings: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[GlueTask, ...]:
+        """The tasks, in order."""
+        return tuple({column.task.name: column.task for column in self.columns}.values())
+
+    def of(self, task: GlueTask, method: str) -> dict[int, RunResult]:
+        """Runs of one task and method, by seed."""
+        return {seed: run for (name, spec, seed), run in self.runs.items() if (name, spec) == (task.name, method)}
+
+    def values(self, column: ScoreColumn, method: str, figure: str) -> dict[int, float]:
+        """One figure, such as `accuracy` or `ece`, of each seed that has it."""
+        key, runs = f"{column.prefix}_{figure}", self.of(column.task, method)
+        return {seed: run.metrics[key] for seed, run in runs.items() if key in run.metrics}
+
+
+def load_grid(root: str | Path) -> ResultGrid:
+    """Arrange all finished runs below a folder.
+
+    `grid.json` in that folder may hold the order of `methods` and `tasks`, `labels` of methods, the `seeds` that are
+    expected, and the `commands` that made the runs. Without it, `vanilla`, `mixup` and `logitmix` come first, tasks
+    stand as in the paper's Table 3, and every seed that is found is expected of every task and method.
+
+    Args:
+        root (`str` or `Path`): The folder.
+
+    Returns:
+        `ResultGrid`: Runs and their order.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds no finished run.
+        ValueError: If a file in it is broken, a task is none of GLUE, or a run is there twice.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; give the one that the runs were written to.")
+    results, settings = load_results(root), read_grid(root / GRID_NAME)
+    found = {}
+    for run in results:
+        if run.task not in GLUE_TASKS:
+            raise ValueError(f"{run.folder}: {run.task!r} is no GLUE task; keep such runs out of the folder.")
+        check_finite(run)
+        key = (run.task, run.method, run.seed)
+        if key in found:
+            raise ValueError(
+                f"{found[key].folder} and {run.folder} are both {run.task}, {run.method}, seed {run.seed}; remove one."
+            )
+        found[key] = run
+    methods = _ordered(settings.get("methods", FIRST_METHODS), {run.method for run in results})
+    tasks = _ordered(settings.get("tasks", published.TASKS), {run.task for run in results})
+    seeds = sorted({run.seed for run in results})
+    expected = itertools.product(*(settings.get(*pair) for pair in zip(LISTS, (tasks, methods, seeds), strict=True)))
+    given = {method: settings.get("labels", {}).get(method, method) for method in methods}
+    shared = {label for label in given.values() if list(given.values()).count(label) > 1}
+    labels = {method: f"{label} ({method})" if label in shared else label for method, label in given.items()}
+    return ResultGrid(
+        root=root,
+        methods=tuple(methods),
+        columns=tuple(column for name in tasks for column in _columns(get_task(name))),
+        labels=labels,
+        runs={key: found[key] for key in itertools.product(tasks, methods, seeds) if key in found},
+        missing=tuple(key for key in expected if key not in found),
+        settings=settings,
+        warnings=tuple(_different_flags(found)),
+    )
+
+
+def _different_flags(runs: Mapping[tuple[str, str, int], RunResult]) -> Iterator[str]:
+    """One line for each flag in which the seeds of a task and method differ."""
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for (task, method, _), run in runs.items():
+        groups.setdefault((task, method), []).append(run)
+    for (task, method), group in groups.items():
+        for name in sorted({name for run in group for name in deciding_flags(run.config)} - set(OF_A_RUN)):
+            values = {run.seed: run.config.get(name) for run in group}
+            if any(value != values[group[0].seed] for value in values.values()):
+                told = ", ".join(f"{value} for seed {seed}" for seed, value in values.items())
+                yield f"{task} {method} was trained with different {name}: {told}"
+
+
+def _ordered(first: Sequence[str], found: set[str]) -> list[str]:
+    """The names found: those of `first` in its order, then the others alphabetically."""
+    return [name for name in first if name in found] + sorted(found - set(first))
+
+
+def _columns(task: GlueTask) -> list[ScoreColumn]:
+    prefixes = [name.replace("validation", "eval") for name in task.evaluation_splits]
+    score = next(name for name in HEADLINES if name in task.metrics)
+    return [ScoreColumn(task, prefix, score, prefix == prefixes[-1]) for prefix in prefixes]

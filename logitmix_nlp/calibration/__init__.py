@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration of a classifier, during training and after it."""

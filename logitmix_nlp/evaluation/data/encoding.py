@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the labels found in the user's data to class ids or scores; no label is guessed, none is dropped."""
+
+import logging
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from datasets import ClassLabel, Dataset, DatasetDict, Value
+from datasets import Sequence as ListOf
+
+from logitmix_nlp.evaluation.data.lines import shown
+
+__all__ = ["MISSING_LABEL", "encode_labels", "is_multi_label"]
+
+MISSING_LABEL = -1  # in a split without labels
+
+logger = logging.getLogger(__name__)
+
+
+def encode_labels(
+    data: Mapping[str, Dataset], column: str, origins: Mapping[str, str]
+) -> tuple[DatasetDict, tuple[str, ...] | None]:
+    """Turn labels into class ids, or scores if the training labels are floats.
+
+    Args:
+        data (`Mapping[str, Dataset]`): Splits `train`, `validation`, `test`, as far as they exist. Labels may be
+            strings, integers, booleans, floats or a `ClassLabel`, whose names and order are kept.
+        column (`str`): Label column. In the test split it may be absent, or be null or -1 throughout: no labels.
+            Lists make a multi-label classifier: of class names or ids, or of 0 and 1 for each class (as floats, or
+            where every row has one length and some a number twice).
+        origins (`Mapping[str, str]`): File or split name to quote in an error, by split.
+
+    Returns:
+        `tuple`: The splits, with -1 where the test split has no labels (no column, if labels are lists, which become
+        lists of class ids), and the class names: those of the `ClassLabel` or the sorted labels of the training split
+        (of all splits if there is none), empty if no split has labels.
+
+    Raises:
+        ValueError: If a label is missing, NaN or unknown to the training split; names file or split, row and label.
+    """
+    labelled = {name: _values(name, split, column, origins[name]) for name, split in data.items()}
+    labelled = {name: values for name, values in labelled.items() if values is not None}
+    if any(isinstance(values[0], list) for values in labelled.values()):
+        return _encode_lists(data, column, labelled, origins)
+    if any(isinstance(value, float) for value in labelled.get("train", next(iter(labelled.values()), []))):
+        names, missing, feature = None, float(MISSING_LABEL), Value("float32")
+        encoded = {name: _scores(values, origins[name]) for name, values in labelled.items()}
+        distinct = {score for scores in encoded.values() for score in scores}
+        if len(distinct) <= 10 and all(score == int(score) for score in distinct):
+            logger.warning(
+                "Column %r holds the floats %s: taken as scores of a regression. For classes write them as integers.",
+                column,
+                sorted(distinct),
+            )
+    else:
+        names = _class_names(data, column, labelled)
+        if "train" in labelled and len(names) < 2:
+            raise ValueError(f"{origins['train']}: every label is {names[0]!r}; training needs two classes or more.")
+        missing, feature = MISSING_LABEL, ClassLabel(names=list(names)) if names else Value("int64")
+        encoded = {name: _ids(values, names, origins[name]) for name, values in labelled.items()}
+    out = DatasetDict()
+    for name, split in data.items():
+        rest = split.remove_columns(column) if column in split.column_names else split
+        values = encoded.get(name, [missing] * len(split))
+        out[name] = rest.add_column(column, values, feature=feature)
+    return out, names
+
+
+def is_multi_label(split: Dataset, column: str) -> bool:
+    """Whether [`encode_labels`] made lists of class ids of a label column."""
+    return isinstance(getattr(split.features.get(column), "feature", None), ClassLabel)
+
+
+def _encode_lists(
+    data: Mapping[str, Dataset], column: str, labelled: Mapping[str, list], origins: Mapping[str, str]
+) -> tuple[DatasetDict, tuple[str, ...]]:
+    """Lists of class ids, and the class names, of labels that are lists."""
+    for name, values in labelled.items():
+        for row, value in enumerate(values, start=1):
+            if not isinstance(value, list):
+                raise ValueError(f"{origins[name]}, row {row}: found label {value!r}, others are lists.")
+    reference = "train" if "train" in labelled else next(iter(labelled))
+    inner = getattr(data[reference].features[column], "feature", None)
+    pool = [row for values in labelled.values() for row in values]
+    if isinstance(inner, ClassLabel):
+        labelled = {name: [[inner.names[k] for k in row] for row in values] for name, values in labelled.items()}
+        names = tuple(inner.names)
+    elif _are_switches(pool):
+        labelled = {name: [np.flatnonzero(row).tolist() for row in values] for name, values in labelled.items()}
+        names = tuple(map(str, range(len(pool[0]))))
+    elif any(isinstance(value, float) for row in pool for value in row):
+        raise ValueError(
+            f"{origins[reference]}: the lists of column {column!r} hold floats other than 0 and 1 for each class; "
+            "write class names or ids."
+        )
+    else:
+        found = {value for row in labelled[reference] for value in row}
+        found |= set() if reference == "train" else {value for row in pool for value in row}
+        names = _sorted_names(found)
+    if len(names) < 2:
+        raise ValueError(f"{origins[reference]}: found the labels {shown(names) or 'none'}; two or more are needed.")
+    out = DatasetDict()
+    for name, split in data.items():
+        rest = split.remove_columns(column) if column in split.column_names else split
+        if name in labelled:
+            numbered = enumerate(labelled[name], start=1)
+            ids = [sorted(set(_ids(labels, names, origins[name], row))) for row, labels in numbered]
+            rest = rest.add_column(column, ids, feature=ListOf(ClassLabel(names=list(names))))
+        out[name] = rest
+    return out, names
+
+
+def _are_switches(rows: list[list]) -> bool:
+    """Whether lists hold 0 or 1 for each class, not the ids of the classes."""
+    numbers = [value for row in rows for value in row]
+    if len({len(row) for row in rows}) > 1 or not numbers or any(value not in (0, 1) for value in numbers):
+        return False
+    return any(isinstance(value, float) for value in numbers) or any(len(set(row)) < len(row) for row in rows)
+
+
+def _is_label_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value)
+
+
+def _values(name: str, split: Dataset, column: str, origin: str) -> list | None:
+    """Labels of one split, class names for a `ClassLabel`; `None` for a test split without labels."""
+    if column not in split.column_names:
+        if name == "test":
+            return None
+        found = ", ".join(split.column_names)
+        raise ValueError(f"{origin} has no label column {column!r}; choose with --label_column_name out of: {found}.")
+    values, feature = list(split[column]), split.features[column]
+    if name == "test" and all(value is None or value == MISSING_LABEL for value in values):
+        return None
+    for row, value in enumerate(values, start=1):
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{origin}, row {row}: the label is {value}; every row needs a label.")
+        if not isinstance(value, (str, int, float)) and not _is_label_list(value):
+            raise ValueError(f"{origin}, row {row}: found label {value!r}, allowed are strings and numbers.")
+    if isinstance(feature, ClassLabel):  # lists of them are looked at together
+        return [feature.names[v] if 0 <= v < len(feature.names) else v for v in values]
+    return values
+
+
+def _class_names(data: Mapping[str, Dataset], column: str, labelled: Mapping[str, list]) -> tuple[str, ...]:
+    reference = "train" if "train" in labelled else next(iter(labelled), None)
+    if reference is not None and isinstance(data[reference].features[column], ClassLabel):
+        return tuple(data[reference].features[column].names)
+    pools = [labelled["train"]] if "train" in labelled else labelled.values()
+    found = {value for values in pools for value in values}
+    return _sorted_names(found)
+
+
+def _sorted_names(found: set) -> tuple[str, ...]:
+    numeric = all(isinstance(value, int) for value in found)
+    return tuple(str(value) for value in (sorted(found) if numeric else sorted(found, key=str)))
+
+
+def _ids(values: list, names: tuple[str, ...], origin: str, row: int | None = None) -> list[int]:
+    ids = {name: position for position, name in enumerate(names)}
+    for place, value in enumerate(values, start=1):
+        if str(value) not in ids:
+            raise ValueError(f"{origin}, row {row or place}: found label {value!r}, allowed are: {shown(names)}.")
+    return [ids[str(value)] for value in values]
+
+
+def _scores(values: list, origin: str) -> list[float]:
+    for row, value in enumerate(values, start=1):
+        if isinstance(value, str):
+            raise ValueError(f"{origin}, row {row}: found label {value!r}, allowed are numbers, as in training.")
+    return [float(value) for value in values]

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs a model was not trained on: adversarial pixels, noise, random tokens, and texts with slips of the pen."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
+
+from logitmix_nlp.evaluation.mc_dropout import mc_dropout_logits
+from logitmix_nlp.evaluation.word_noise import perturb_words
+from logitmix_nlp.functional.checks import SINGLE_LABEL, check_images, check_label_values, check_targets
+from logitmix_nlp.functional.ood import ood_metrics
+from logitmix_nlp.functional.puzzlemix import perturb
+from logitmix_nlp.mixing.model_modes import evaluation_mode
+from logitmix_nlp.mixing.outputs import logits_of
+
+__all__ = [
+    "fgsm",
+    "gaussian_noise_images",
+    "mc_dropout_logits",
+    "ood_table",
+    "perturb_words",
+    "random_token_texts",
+]
+
+
+def fgsm(
+    model: nn.Module,
+    pixel_values: torch.Tensor,
+    labels: torch.Tensor,
+    epsilon: float,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> torch.Tensor:
+    """Move every pixel by `epsilon` to where the loss rises: `x + epsilon * sign(dJ / dx)`.
+
+    This is the fast gradient sign method ([Goodfellow et al., 2015](https://arxiv.org/abs/1412.6572), Sec. 4), with
+    the cross-entropy of the clean rows as `J`. The model is asked in evaluation mode and gets its modes back; no
+    gradient is left on its parameters.
+
+    Args:
+        model (`nn.Module`): Image classifier, called with `pixel_values` alone.
+        pixel_values (`torch.Tensor` of shape `(B, C, H, W)`): Images as the model sees them; not written to.
+        labels (`torch.Tensor` of shape `(B,)`): True classes.
+        epsilon (`float`): Largest change of a pixel, in `[0, 1]`, in units of pixels in `[0, 1]`; 8/255 is common.
+        mean (`Sequence[float]` of length `C`, *optional*): What the image processor subtracts from pixels in `[0, 1]`
+            (`image_mean`); 0 if not given.
+        std (`Sequence[float]` of length `C`, *optional*): What it then divides by (`image_std`); 1 if not given.
+
+    Returns:
+        `torch.Tensor` of shape `(B, C, H, W)`: As the model sees them, their pixels kept in `[0, 1]`.
+
+    Raises:
+        TypeError: If the images are no floating point numbers.
+        ValueError: If `epsilon` is out of range, shapes or labels do not fit, or the pixels lie outside `[0, 1]` with
+            this `mean` and `std`.
+    """
+    if not 0.0 <= epsilon <= 1.0:
+        raise ValueError(f"epsilon must lie in [0, 1], in units of pixels in [0, 1] (8/255, say), got {epsilon}.")
+    check_images(pixel_values)
+    shift, scale = (_per_channel(numbers, pixel_values, default) for numbers, default in ((mean, 0.0), (std, 1.0)))
+    if not (scale > 0).all():
+        raise ValueError(f"Every entry of std must be above 0, got {std}.")
+    low, high = (pixel_values * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)).aminmax()
+    if not (low >= -0.01 and high <= 1.01):
+        raise ValueError(
+            f"With mean={mean} and std={std} the pixels lie in [{low:.3g}, {high:.3g}], not in [0, 1]: give "
+            "image_mean and image_std of the image processor."
+        )
+    with evaluation_mode(model) as device, torch.inference_mode(False), torch.enable_grad():
+        images = pixel_values.detach().to(device, copy=True).requires_grad_()
+        logits = logits_of(model(pixel_values=images), model)
+        labels = labels.to(logits.device, copy=True)
+        check_targets(logits, labels, SINGLE_LABEL)
+        check_label_values(labels, logits.shape[-1])
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits.float(), labels, reduction="sum"), images)
+    return perturb(pixel_values.detach(), epsilon * gradient.sign().to(pixel_values.device), shift, scale)
+
+
+def gaussian_noise_images(
+    n: int,
+    size: tuple[int, int, int],
+    generator: torch.Generator | None = None,
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+) -> torch.Tensor:
+    """Draw images of independent Gaussian pixels.
+
+    They are the random noise of [Thulasidasan et al., 2019](https://arxiv.org/abs/1905.11001).
+
+    Args:
+        n (`int`): How many, at least 1.
+        size (`tuple[int, int, int]`): Channels, height and width.
+        generator (`torch.Generator`, *optional*): Source of randomness, on the CPU; the global one if not given.
+        mean (`float`): Of a pixel, in the units the model sees. 0 and 1 are those of training images if the processor
+            takes off their mean and divides by their standard deviation.
+        std (`float`): Its standard deviation, above 0.
+
+    Returns:
+        `torch.Tensor` of shape `(n, C, H, W)`: Float32 `pixel_values`, on the CPU; not limited to pixels in `[0, 1]`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    if n < 1 or len(size) != 3 or min(size) < 1:
+        raise ValueError(f"Expected n >= 1 and a size (channels, height, width), got n={n} and size={size}.")
+    if not 0.0 < std < float("inf") or not -float("inf") < mean < float("inf"):
+        raise ValueError(f"mean must be finite, and std finite and above 0, got {mean} and {std}.")
+    return torch.randn(n, *size, generator=generator).mul_(std).add_(mean)
+
+
+def random_token_texts(
+    n: int, length: int, tokenizer: PreTrainedTokenizerBase, generator: torch.Generator | None = None
+) -> list[str]:
+    """Draw texts of independent, equally frequent tokens: for a text classifier what noise images are for others.
+
+    They are texts, so that they take the same way through the tokenizer, with its special tokens and cut, as any
+    other. The tokens read back may differ from those drawn where pieces grow together, so `length` is approximate.
+
+    Args:
+        n (`int`): How many, at least 1.
+        length (`int`): Tokens drawn for each, at least 1; take the mean length of the real texts.
+        tokenizer (`PreTrainedTokenizerBase`): Whose vocabulary is drawn from; special tokens are left out.
+        generator (`torch.Generator`, *optional*): Source of randomness, on the CPU; the global one if not given.
+
+    Returns:
+        `list[str]`: The texts.
+
+    Raises:
+        ValueError: If a number is out of range, or all tokens are special.
+    """
+    if n < 1 or length < 1:
+        raise ValueError(f"n and length must be at least 1, got {n} and {length}.")
+    tokens = torch.tensor(sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)))
+    if not len(tokens):
+        raise ValueError("Every token of this tokenizer is a special one: there is nothing to draw from.")
+    draws = tokens[torch.randint(len(tokens), (n, length), generator=generator)]
+    return tokenizer.batch_decode(draws, skip_special_tokens=False)
+
+
+def ood_table(in_logits: torch.Tensor, out_logits: Mapping[str, torch.Tensor]) -> list[dict[str, str | int | float]]:
+    """One line per set of rows from outside, as in the table of Thulasidasan et al. (2019) for a model of STL-10.
+
+    Args:
+        in_logits (`torch.Tensor` of shape `(N, C)`): Logits of rows from inside the distribution.
+        out_logits (`Mapping[str, torch.Tensor]`): Name of each set, such as `"Gaussian noise"`, with its logits of
+            shape `(K, C)`.
+
+    Returns:
+        `list[dict]`: First the line of the rows inside (`data`, `rows`, `confidence` in `[0, 1]`, `entropy` in nats),
+        then one per set in the order given, with `auroc` and `fpr95` of the confidence in `[0, 1]`, too. Put
+        the lines of several models (plain, MC dropout, mixup) under each other for their table.
+
+    Raises:
+        ValueError: If no set is given; see [`ood_metrics`].
+    """
+    if not out_logits:
+        raise ValueError("No rows from outside: give at least one set of logits by name.")
+    lines: list[dict[str, str | int | float]] = []
+    for name, logits in out_logits.items():
+        found = {key: value.item() for key, value in ood_metrics(in_logits, logits).items()}
+        if not lines:
+            lines.append(_line("in", "in distribution", len(in_logits), found))
+        ranks = {"auroc": found["auroc_confidence"], "fpr95": found["fpr95_confidence"]}
+        lines.append({**_line("out", name, len(logits), found), **ranks})
+    return lines
+
+
+def _line(side: str, name: str, rows: int, found: dict[str, float]) -> dict[str, str | int | float]:
+    numbers = {"confidence": found[f"{side}_confidence"], "entropy": found[f"{side}_entropy"]}
+    return {"data": name, "rows": rows, **numbers}
+
+
+def _per_channel(numbers: Sequence[float] | None, images: torch.Tensor, default: float) -> torch.Tensor:
+    channels = images.shape[1]
+    numbers = [default] * channels if numbers is None else [float(number) for number in numbers]
+    if len(numbers) != channels:
+        raise ValueError(f"Expected one number for each of {channels} channels, got {numbers}.")
+    return images.new_tensor(numbers)

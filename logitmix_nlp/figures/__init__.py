@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""What the papers' figures show, computed: arrays and numbers, no pictures (those are `logitmix_nlp.plots`)."""

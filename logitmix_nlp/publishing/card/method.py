@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The method of a run in words: its loss with the weights used, and where and how rows were mixed."""
+
+from collections.abc import Sequence
+
+from logitmix_nlp.functional.checks import REGRESSION
+from logitmix_nlp.publishing.card.citations import cited_papers
+from logitmix_nlp.publishing.card.facts import MethodFacts
+from logitmix_nlp.training.arguments import PRESET_FIELDS, LogitMixTrainingArguments
+from logitmix_nlp.training.methods import get_method
+
+__all__ = ["METHOD_FIELDS", "TERMS", "describe_method", "method_tag"]
+
+# Logged name of a term -> its weight's field, sign and symbol in the equation, and what it is.
+TERMS = {
+    "loss_mix": ("mix_weight", "+", "L_mix", "{loss} of mixed rows against labels mixed with {lam} λ"),
+    "loss_cls": ("cls_weight", "+", "L_cls", "{loss} of the rows as they are"),
+    "loss_sim": ("sim_weight", "+", "L_sim", "{norm} between the logits of a mixture and the mixture of the logits"),
+    "loss_penalty": ("penalty_weight", "−", "H", "entropy of the predictions for the rows as they are"),
+    "loss_soft": (
+        "lamix_beta",
+        "+",
+        "L_soft",
+        "cross-entropy of the same rows, weighted alike, to the global soft label softmax(sigmoid(W_t S)) of a second "
+        "head W_t, which only training had",
+    ),
+}
+NORMS = {"mse": "mean square distance", "l2": "Euclidean distance"}
+MIXERS = {
+    "mixup": "λ · row + (1 − λ) · partner",
+    "cutmix": "a box of each image is replaced by that of its partner; λ is the share that stays",
+    "puzzlemix": "what is salient in both images is kept; λ is the mean of the mask",
+}
+WARMUPS = {
+    "step": "plain for the first 10% of the steps",
+    "grad": "plain for the first 20% of the steps, then the full loss with rising probability, always from 70%",
+}
+METHOD_FIELDS = (
+    "mix_method", *PRESET_FIELDS, "sim_norm", "mix_pairing", "puzzle_options", "mix_warmup", "lamix_detach_features",
+)  # fmt: skip
+
+
+def method_tag(name: str) -> str:
+    """The Hub's tag of a method, in the Hub's spelling."""
+    return name.replace("_", "-")
+
+
+def describe_method(
+    args: LogitMixTrainingArguments, sites: Sequence[str], kind: str, *, measured: bool, rescaled: bool
+) -> MethodFacts:
+    """Say what the arguments did.
+
+    Args:
+        args (`LogitMixTrainingArguments`): The arguments of the run.
+        sites (`Sequence[str]`): Names of the places in the model where rows were mixed.
+        kind (`str`): Problem type of the model.
+        measured (`bool`): Whether ECE and OE are reported.
+        rescaled (`bool`): Whether a temperature is stored.
+
+    Returns:
+        `MethodFacts`: The loss as an equation with its weights, and the choices behind it.
+    """
+    method, mixed = get_method(args.mix_method), args.loss_weights.needs_mixed
+    weighted = [(_weight(args, name), *TERMS[name][1:]) for name in args.loss_terms]
+    weighted = [term for term in weighted if term[0]]
+    equation = " ".join(f"{sign} {weight:g} · {symbol}" for weight, sign, symbol, _ in weighted)
+    loss = "squared error" if kind == REGRESSION else "cross-entropy"
+    lam = "the same" if args.label_lam == "mixed" else "their own"
+    terms = tuple(
+        (symbol, text.format(loss=loss, norm=NORMS[args.sim_norm], lam=lam)) for _, _, symbol, text in weighted
+    )
+    citations = cited_papers(
+        args.mix_method,
+        args.mixer if mixed else None,
+        smoothed=bool(args.label_smoothing_factor),
+        penalized=bool(args.penalty_weight),
+        measured=measured,
+        rescaled=rescaled,
+    )
+    settings = tuple(_mixing(args, sites) if mixed else ()) + tuple(_smoothing(args))
+    return MethodFacts(args.mix_method, method.paper, f"L = {equation.lstrip('+ ')}", terms, settings, citations)
+
+
+def _weight(args: LogitMixTrainingArguments, name: str) -> float:
+    """Weight of a term in a step that has it; β of LaMix takes its share of what has labels as targets."""
+    weight = getattr(args, TERMS[name][0])
+    if name == "loss_soft":
+        return 1 - weight
+    return weight * args.lamix_beta if name in ("loss_mix", "loss_cls") else weight
+
+
+def _mixing(args: LogitMixTrainingArguments, sites: Sequence[str]) -> list[tuple[str, str]]:
+    drawn = ", one drawn per step" if len(sites) > 1 else ""
+    settings = [
+        ("rows are mixed by", f"{args.mixer}: {MIXERS[args.mixer]}"),
+        ("where in the model", f"{', '.join(sites)}{drawn}"),
+        ("λ", f"Beta(α, α) with α = {args.mix_alpha:g}, drawn for each {'row' if args.lam_per_sample else 'batch'}"),
+        ("partners", args.mix_pairing),
+    ]
+    if args.mix_lam == "half":
+        settings.append(("rows are mixed", "half and half; the λ above is that of their labels alone"))
+    elif args.label_lam != "mixed":
+        settings.append(("labels are mixed by", {"drawn": "the λ that was drawn", "half": "half"}[args.label_lam]))
+    if args.mix_schedule == "alternate":
+        settings.append(("clean and mixed steps", "take turns; a clean one has L_cls in place of L_mix"))
+    elif args.mix_prob < 1:
+        settings.append(("share of batches that are mixed", f"{args.mix_prob:g}; the others take a plain step, L_cls"))
+    if args.mix_warmup != "none":
+        settings.append(("warm-up", WARMUPS[args.mix_warmup]))
+    return settings + [(f"PuzzleMix {name}", str(value)) for name, value in args.puzzle_settings.items()]
+
+
+def _smoothing(args: LogitMixTrainingArguments) -> list[tuple[str, str]]:
+    smoothing = args.label_smoothing_factor
+    return [("label smoothing", f"ε = {smoothing:g}, in every cross-entropy")] if smoothing else []

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: arguments, methods, checkpoints and what the trainer is made of."""

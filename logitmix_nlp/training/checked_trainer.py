@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What shows only while a Trainer trains: an optimizer or a schedule that cannot be made, and divergence."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+from transformers.utils import logging
+
+from logitmix_nlp.mixing.outputs import Diverged, SetupError
+from logitmix_nlp.training.model_folders import broken_weight, explained
+
+__all__ = ["CheckedTrainer"]
+
+logger = logging.get_logger(__name__)
+
+
+class CheckedTrainer(Trainer):
+    """`Trainer` that names the arguments of which no optimizer or schedule can be made, and ends where it diverged.
+
+    A log line with losses that are not finite has the weights looked at; once they hold NaN or infinity no step can
+    mend them, so training stops there with an error in the log. With `load_best_model_at_end` the best model is loaded
+    as ever.
+    """
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The base class's optimizer; a `SetupError` if `optim` and its options do not go together."""
+        args = self.args
+        with explained(f"optim={_text(args.optim)} cannot be made with optim_args={args.optim_args!r}", SetupError):
+            return super().create_optimizer(model)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """The base class's schedule; a `SetupError` if `lr_scheduler_type` and its options do not go together."""
+        kind, options = _text(self.args.lr_scheduler_type), self.args.lr_scheduler_kwargs
+        with explained(f"lr_scheduler_type={kind} cannot be made with lr_scheduler_kwargs={options!r}", SetupError):
+            return super().create_scheduler(num_training_steps, optimizer)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, and stop training if it cannot go on."""
+        super().log(logs, start_time)
+        if "nonfinite_batches" in logs and not self.control.should_training_stop:
+            broken = self.broken_weight()
+            if broken is not None:
+                logger.error(
+                    f"Training has diverged by step {self.state.global_step} and is stopped: {broken} is not finite. "
+                    "Lower the learning rate, clip gradients (max_grad_norm=1), or warm up (warmup_steps)."
+                )
+                self.control.should_training_stop = True
+
+    def broken_weight(self) -> str | None:
+        """Name of a weight that is NaN or infinite; `None` if there is none, or they are sharded."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return None
+        return broken_weight(self.accelerator.unwrap_model(self.model))
+
+    def check_converged(self) -> None:
+        """Refuse to go on with a model whose weights are not finite.
+
+        Raises:
+            Diverged: Saying what to change.
+        """
+        broken = self.broken_weight()
+        if broken is not None:
+            raise Diverged(
+                f"training has diverged by step {self.state.global_step}: {broken} is not finite, and the model was "
+                "not saved. Lower --learning_rate, clip gradients (--max_grad_norm 1) or warm up (--warmup_steps), "
+                "and choose another --output_dir."
+            )
+
+
+def _text(choice: Any) -> str:
+    return getattr(choice, "value", choice)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of a user's own, in a subclass of the Trainer or in the model: refused where the library would drop them."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import nn
+
+from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION
+from logitmix_nlp.functional.losses import supervised_loss
+from logitmix_nlp.mixing.model_modes import evaluation_mode, stirred
+from logitmix_nlp.mixing.outputs import SetupError, logits_of
+from logitmix_nlp.mixing.rows import take_rows
+from logitmix_nlp.mixing.sites import main_input
+
+__all__ = ["check_model_loss", "check_overrides", "refuse_override"]
+
+ROWS = 8
+FOLLOWED = 2  # how deep helpers are looked into for a call of super().compute_loss
+
+
+def check_overrides(trainer_class: type, base: type) -> None:
+    """Refuse a subclass whose `compute_loss` cannot be calling that of `base`.
+
+    Code that cannot be read, or calls functions that might, passes; the first training step shows what it does.
+
+    Raises:
+        SetupError: Saying which form to give it.
+    """
+    for cls in trainer_class.__mro__[: trainer_class.__mro__.index(base)]:
+        override = vars(cls).get("compute_loss")
+        if override is not None and not _may_name(override, "compute_loss", cls, FOLLOWED):
+            refuse_override(cls)
+
+
+def refuse_override(trainer_class: type) -> None:
+    """Say that a subclass drops the loss of the library.
+
+    Raises:
+        SetupError: Always.
+    """
+    raise SetupError(
+        f"compute_loss of {trainer_class.__name__} takes the place of LogitMixTrainer's, so nothing would be mixed: "
+        "call super().compute_loss(model, inputs, return_outputs) in it and add to the loss that it returns, or use "
+        "transformers.Trainer for a loss that is all your own."
+    )
+
+
+@torch.no_grad()
+def check_model_loss(
+    model: nn.Module,
+    inputs: dict[str, Any],
+    labels: torch.Tensor,
+    problem_type: str,
+    *,
+    low_precision: bool = False,
+    sharded: bool = False,
+) -> None:
+    """Refuse a model that computes another loss in its forward pass than the plain one, such as a weighted one.
+
+    A few rows are given labels of all classes and the model in evaluation mode; no random number is drawn. A model
+    without a loss, or whose loss does not take such labels, passes.
+
+    Args:
+        model (`nn.Module`): What to call; the model as wrapped for training where its parameters are sharded.
+        inputs (`dict[str, Any]`): Keyword arguments for a batch, without labels.
+        labels (`torch.Tensor`): Labels of the batch.
+        problem_type (`str`): One of `config.problem_type`'s values.
+        low_precision (`bool`): Whether losses may be in 16 bits.
+        sharded (`bool`): Whether the parameters are sharded.
+
+    Raises:
+        SetupError: Naming the argument that says to go on.
+    """
+    rows = len(labels)
+    index = torch.arange(min(rows, ROWS))
+    batch = take_rows(inputs, rows, index)
+    with evaluation_mode(model), ExitStack() as stack:
+        if not sharded:
+            batch = stack.enter_context(stirred(model, batch, main_input(model)))
+        logits = [logits_of(model(**batch), model) for _ in range(2)]
+        for shift in range(2):  # one assignment of labels may have the plain loss by chance
+            targets = _all_kinds(labels[index.to(labels.device)], problem_type, logits[0].shape[-1], shift)
+            try:
+                outputs = model(**batch, labels=targets)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:  # of whatever kind: then this loss was not made for such labels
+                return
+            own = outputs.get("loss") if isinstance(outputs, dict) else outputs[0]
+            if not isinstance(own, torch.Tensor) or (own.dim() and not isinstance(outputs, dict)):
+                return
+            seen = [logits_of(outputs, model), *logits[: int(torch.equal(*logits))]]  # margins change logits by labels
+            plain = [supervised_loss(x, targets, problem_type=problem_type).item() for x in seen]
+            own, low = own.float().mean().item(), low_precision or logits[0].dtype != torch.float32
+            if any(abs(own - loss) > (2e-2 if low else 1e-3) * abs(loss) + 1e-6 for loss in plain):
+                raise SetupError(
+                    f"{type(model).__name__} computes a loss of its own in forward ({own:.4g} for rows whose plain "
+                    f"loss is {plain[-1]:.4g}), which the loss of mix_method would replace: set "
+                    "ignore_model_loss=True (--ignore_model_loss) if that is meant, or use transformers.Trainer."
+                )
+
+
+def _all_kinds(labels: torch.Tensor, problem_type: str, num_labels: int, shift: int) -> torch.Tensor:
+    """Labels of many classes, or scores, of the dtype of those given; others for each shift."""
+    rows = torch.arange(len(labels), device=labels.device) + shift
+    if problem_type == REGRESSION:
+        return labels + shift
+    if problem_type == MULTI_LABEL:
+        return ((rows[:, None] + torch.arange(num_labels, device=labels.device)) % 2).to(labels.dtype)
+    return (rows % len(rows) * (num_labels - 1) / max(len(rows) - 1, 1)).round().to(labels.dtype)
+
+
+def _may_name(function: Callable, name: str, cls: type, depth: int) -> bool:
+    """Whether the code of a function, or of functions it names, has a name in it; `True` if it cannot be read."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    names = set() if code is None else set(_names(code))
+    if code is None or name in names:
+        return True
+    known = [getattr(cls, n, None) or inspect.unwrap(function).__globals__.get(n) for n in names]
+    return depth > 0 and any(_may_name(f, name, cls, depth - 1) for f in known if inspect.isfunction(f))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+        elif isinstance(constant, str):
+            yield constant
