@@ -13,16 +13,19 @@ from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label
 from logitmix_nlp.functional.lamix import lamix_parts
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan
-from logitmix_nlp.mixing.draws import draw_mixture
-from logitmix_nlp.mixing.mixers import Mixture, check_mixer, pixel_scale
+from logitmix_nlp.mixing.mixers import Mixture, check_mixer, draw_mixture, pixel_scale
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import Site, find_sites
 from logitmix_nlp.publishing.trainer import PublishingTrainer
-from logitmix_nlp.training.argument_checks import check_problem_type, check_processes, warn_of_lone_rows
-from logitmix_nlp.training.arguments import LogitMixTrainingArguments
+from logitmix_nlp.training.arguments import (
+    LogitMixTrainingArguments,
+    check_problem_type,
+    check_processes,
+    warn_of_lone_rows,
+)
 from logitmix_nlp.training.checked_trainer import CheckedTrainer
 from logitmix_nlp.training.methods import (
     LossWeights,

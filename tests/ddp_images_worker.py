@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import logitmix_nlp.mixing.mixers as mixers_module
 from logitmix_nlp.functional import MixPlan
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 
 METHODS = (
     "mixup", "manifold_mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix", "lamix_p",

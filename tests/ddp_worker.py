@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from logitmix_nlp.functional import MixPlan
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 
 
 def neighbours(rows, *args, **kwargs):

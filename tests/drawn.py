@@ -4,7 +4,7 @@
 import logitmix_nlp.images.trainer as image_trainer_module
 import logitmix_nlp.mixing.mixers as mixers_module
 import logitmix_nlp.trainer as trainer_module
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 
 PLACES = {
     "plans": (draws, "sample_plan"),

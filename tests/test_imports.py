@@ -22,7 +22,10 @@ ALLOWED = {
     "logitmix_nlp.training.neutral_arguments": (),
     "logitmix_nlp.mixing.model_modes": (),
     "logitmix_nlp.training.model_folders": ("logitmix_nlp.publishing.hub",),
-    "logitmix_nlp.training.tokenizers": ("logitmix_nlp.training.model_folders", "logitmix_nlp.mixing.outputs"),
+    "logitmix_nlp.training.tokenizers": (
+        "logitmix_nlp.training.model_folders",
+        "logitmix_nlp.mixing.outputs",
+    ),
     "logitmix_nlp.evaluation.word_noise": (),
     "logitmix_nlp.evaluation.mc_dropout": (
         "logitmix_nlp.functional",
@@ -45,14 +48,16 @@ ALLOWED = {
         "logitmix_nlp.mixing.sites",
     ),
     "logitmix_nlp.mixing.rows": ("logitmix_nlp.functional",),
-    "logitmix_nlp.mixing.tensor_trees": (),
     "logitmix_nlp.mixing.sites": (),
-    "logitmix_nlp.mixing.mixers": ("logitmix_nlp.functional", "logitmix_nlp.mixing.sites"),
-    "logitmix_nlp.mixing.draws": ("logitmix_nlp.functional", "logitmix_nlp.mixing.mixers"),
+    "logitmix_nlp.mixing.mixers": (
+        "logitmix_nlp.functional",
+        "logitmix_nlp.mixing.sites",
+        "logitmix_nlp.mixing.mixers",
+    ),
     "logitmix_nlp.mixing.guided_pass": (
         "logitmix_nlp.mixing.mixers",
         "logitmix_nlp.mixing.outputs",
-        "logitmix_nlp.mixing.tensor_trees",
+        "logitmix_nlp.mixing.rows",
     ),
     "logitmix_nlp.mixing.site_mixer": (
         "logitmix_nlp.functional",
@@ -60,7 +65,7 @@ ALLOWED = {
         "logitmix_nlp.mixing.mixers",
         "logitmix_nlp.mixing.rows",
         "logitmix_nlp.mixing.sites",
-        "logitmix_nlp.mixing.tensor_trees",
+        "logitmix_nlp.mixing.rows",
     ),
     "logitmix_nlp.mixing.probe": (
         "logitmix_nlp.functional",
@@ -82,7 +87,10 @@ ALLOWED = {
     "logitmix_nlp.calibration.evaluate_metrics": ("logitmix_nlp.calibration.metrics",),
     "logitmix_nlp.evaluation.data": ("logitmix_nlp.evaluation.data",),
     "logitmix_nlp.reports": ("logitmix_nlp.reports",),
-    "logitmix_nlp.reports.plots": ("logitmix_nlp.functional", "logitmix_nlp.reports.plots"),
+    "logitmix_nlp.reports.plots": (
+        "logitmix_nlp.functional",
+        "logitmix_nlp.reports.plots",
+    ),
     "logitmix_nlp.paper_figures": (
         "logitmix_nlp.training.checkpoints",
         "logitmix_nlp.paper_figures",
@@ -112,11 +120,16 @@ ALLOWED = {
         "logitmix_nlp.publishing.hub",
         "logitmix_nlp.calibration.stored_temperature",
     ),
-    "logitmix_nlp.publishing.trainer": ("logitmix_nlp.publishing.card_trainer", "logitmix_nlp.publishing.hub"),
-    "logitmix_nlp.training.argument_checks": (
+    "logitmix_nlp.publishing.trainer": (
+        "logitmix_nlp.publishing.card_trainer",
+        "logitmix_nlp.publishing.hub",
+    ),
+    "logitmix_nlp.training.arguments": (
         "logitmix_nlp.functional",
         "logitmix_nlp.training.methods",
         "logitmix_nlp.mixing.mixers",
+        "logitmix_nlp.training.arguments",
+        "logitmix_nlp.training.stock_arguments",
     ),
     "logitmix_nlp.training.soft_head": (
         "logitmix_nlp.training.checkpoints",
@@ -125,18 +138,14 @@ ALLOWED = {
         "logitmix_nlp.mixing.rows",
     ),
     "logitmix_nlp.training.stock_arguments": (),
-    "logitmix_nlp.training.arguments": (
-        "logitmix_nlp.training.argument_checks",
-        "logitmix_nlp.functional",
-        "logitmix_nlp.training.methods",
-        "logitmix_nlp.mixing.mixers",
-        "logitmix_nlp.training.stock_arguments",
+    "logitmix_nlp.training.checked_trainer": (
+        "logitmix_nlp.training.model_folders",
+        "logitmix_nlp.mixing.outputs",
     ),
-    "logitmix_nlp.training.checked_trainer": ("logitmix_nlp.training.model_folders", "logitmix_nlp.mixing.outputs"),
     "logitmix_nlp.trainer": (
-        "logitmix_nlp.training.argument_checks",
+        "logitmix_nlp.training.arguments",
         "logitmix_nlp.training.checked_trainer",
-        "logitmix_nlp.mixing.draws",
+        "logitmix_nlp.mixing.mixers",
         "logitmix_nlp.functional",
         "logitmix_nlp.training.soft_head",
         "logitmix_nlp.training.methods",
@@ -176,8 +185,14 @@ ALLOWED = {
     "logitmix_nlp.images.recipes": ("logitmix_nlp.training.methods",),
     "logitmix_nlp.images.backbones": ("logitmix_nlp.training.model_folders",),
     "logitmix_nlp.images.pictures": (),
-    "logitmix_nlp.images.processors": ("logitmix_nlp.functional", "logitmix_nlp.images.pictures"),
-    "logitmix_nlp.images.datasets": ("logitmix_nlp.images.pictures", "logitmix_nlp.images.processors"),
+    "logitmix_nlp.images.processors": (
+        "logitmix_nlp.functional",
+        "logitmix_nlp.images.pictures",
+    ),
+    "logitmix_nlp.images.datasets": (
+        "logitmix_nlp.images.pictures",
+        "logitmix_nlp.images.processors",
+    ),
     "logitmix_nlp.images.arguments": (
         "logitmix_nlp.functional",
         "logitmix_nlp.images.backbones",
@@ -191,7 +206,7 @@ ALLOWED = {
         "logitmix_nlp.training.model_folders",
     ),
     "logitmix_nlp.images.examples": (
-        "logitmix_nlp.mixing.draws",
+        "logitmix_nlp.mixing.mixers",
         "logitmix_nlp.training.methods",
         "logitmix_nlp.mixing.mixers",
         "logitmix_nlp.mixing.rng",
@@ -226,8 +241,14 @@ ALLOWED = {
         "logitmix_nlp.whole_files",
     ),
     "logitmix_nlp.commands.__init__": (),
-    "glue_runs": ("glue_runs", "logitmix_nlp"),
-    "scripts": ("glue_runs", "logitmix_nlp"),
+    "glue_runs": (
+        "glue_runs",
+        "logitmix_nlp",
+    ),
+    "scripts": (
+        "glue_runs",
+        "logitmix_nlp",
+    ),
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

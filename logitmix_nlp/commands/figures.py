@@ -11,8 +11,12 @@ from pathlib import Path
 import torch
 
 from logitmix_nlp.commands import OneLineParser
-from logitmix_nlp.paper_figures.from_files import ENTROPY, LOSSES, RELIABILITY
-from logitmix_nlp.paper_figures.from_training import DENSITY, SOFT_TARGETS, SPIRAL
+from logitmix_nlp.paper_figures.density import DENSITY
+from logitmix_nlp.paper_figures.entropy import ENTROPY
+from logitmix_nlp.paper_figures.losses import LOSSES
+from logitmix_nlp.paper_figures.reliability import RELIABILITY
+from logitmix_nlp.paper_figures.soft_targets import SOFT_TARGETS
+from logitmix_nlp.paper_figures.spiral import SPIRAL
 from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.reports.plots import STYLES
 from logitmix_nlp.reports.tables import to_text

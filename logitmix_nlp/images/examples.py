@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from logitmix_nlp.mixing.draws import draw_mixture
-from logitmix_nlp.mixing.mixers import pixel_scale
+from logitmix_nlp.mixing.mixers import draw_mixture, pixel_scale
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.training.methods import get_method
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from logitmix_nlp.mixing.mixers import Mixture
 from logitmix_nlp.mixing.outputs import logits_of
-from logitmix_nlp.mixing.tensor_trees import map_tensors
+from logitmix_nlp.mixing.rows import map_tensors
 
 __all__ = ["GuidedPass"]
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model inputs by rows: which tensors have a row per example, and what a mixed row brings along."""
+"""Rows of a batch: in the keyword arguments of a model, and in whatever its blocks take and return."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from logitmix_nlp.functional.mixing import MixPlan, union_mask
 
-__all__ = ["has_rows", "join_rows", "mixed_inputs", "take_rows"]
+__all__ = ["Path", "has_rows", "join_rows", "map_tensors", "mixed_inputs", "take_rows", "tensors"]
 
 
 def has_rows(value: Any, rows: int) -> bool:
@@ -54,3 +55,31 @@ def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: 
         ids = inputs["input_ids"]
         second["input_ids"] = torch.where(mask.bool(), ids, ids[plan.index])
     return second
+
+
+Path = tuple[int | str, ...]
+
+
+def tensors(tree: Any, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]]:
+    """Yield every tensor in `tree` with its path, in order."""
+    if isinstance(tree, torch.Tensor):
+        yield path, tree
+    elif isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from tensors(value, (*path, name))
+    elif isinstance(tree, tuple | list):
+        for index, value in enumerate(tree):
+            yield from tensors(value, (*path, index))
+
+
+def map_tensors(tree: Any, function: Callable[[Path, torch.Tensor], torch.Tensor], path: Path = ()) -> Any:
+    """Copy `tree` with `function(path, tensor)` in place of every tensor; other leaves and all types are kept."""
+    if isinstance(tree, torch.Tensor):
+        return function(path, tree)
+    if isinstance(tree, Mapping):
+        items = {name: map_tensors(value, function, (*path, name)) for name, value in tree.items()}
+        return items if type(tree) is dict else type(tree)(**items)
+    if isinstance(tree, tuple | list):
+        values = [map_tensors(value, function, (*path, index)) for index, value in enumerate(tree)]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return tree

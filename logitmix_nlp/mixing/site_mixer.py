@@ -12,9 +12,8 @@ from torch import nn
 from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.mixing.guided_pass import GuidedPass
 from logitmix_nlp.mixing.mixers import Blend, Guide, Mixture, Start, mix_rows
-from logitmix_nlp.mixing.rows import has_rows, join_rows, mixed_inputs
+from logitmix_nlp.mixing.rows import Path, has_rows, join_rows, map_tensors, mixed_inputs, tensors
 from logitmix_nlp.mixing.sites import INPUT, Site, find_blocks, find_pooler, main_input
-from logitmix_nlp.mixing.tensor_trees import Path, map_tensors, tensors
 
 __all__ = ["SiteMixer"]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loss terms over the steps of finished runs, from the log that the Trainer leaves."""
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +9,14 @@ from pathlib import Path
 from transformers.trainer import TRAINER_STATE_NAME
 
 from logitmix_nlp.functional.losses import LOSS_TERMS
+from logitmix_nlp.paper_figures.job import Figure, FigureJob, number_table
+from logitmix_nlp.paper_figures.predictions import named_paths
+from logitmix_nlp.reports.plots import CurvePanel, learning_curves
 from logitmix_nlp.reports.plots.curves import Curve, mean_curve
 from logitmix_nlp.training.checkpoints import numbered_checkpoints
 from logitmix_nlp.whole_files import read_object
 
-__all__ = ["find_logs", "loss_curves", "read_log"]
+__all__ = ["LOSSES", "find_logs", "loss_curves", "read_log"]
 
 TOTAL = "loss"
 
@@ -107,3 +111,40 @@ def loss_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Curv
     if not curves:
         raise ValueError("fewer than two training losses were logged: train longer, or with smaller logging_steps.")
     return curves
+
+
+def _losses_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="[NAME=]RUN", help="Folder of one run or of many, or a trainer_state.json."
+    )
+
+
+def _losses(options: argparse.Namespace) -> Figure:
+    panels, numbers, lines = [], {}, []
+    inputs = named_paths(options.runs)
+    for given, path in inputs.items():
+        for found, logs in find_logs(path).items():
+            name = found if found and options.runs == [str(path)] else "/".join(filter(None, (given, found)))
+            curves = loss_curves(logs)
+            terms = {term: curve for term, curve in curves.items() if term != TOTAL}
+            shown = terms if len(terms) == 1 else curves  # a single term is the loss
+            seeds = f", {len(logs)} seeds" if len(logs) > 1 else ""
+            panels.append(CurvePanel(name + seeds, "step", "loss (weights applied)", shown))
+            numbers[name] = {
+                term: {"step": curve.x.tolist(), "mean": curve.mean.tolist()} for term, curve in curves.items()
+            }
+            lines += [(f"{name}: {term}", [float(c.mean[0]), float(c.mean[-1])]) for term, c in curves.items()]
+    title = "Training loss and its weighted terms"
+    names = [TOTAL, *LOSS_TERMS]
+    description = f"{title}, by step, of {', '.join(numbers)}."
+    table = number_table("losses", title, "run", ["first", "last"], lines)
+    return Figure(
+        title,
+        description,
+        numbers,
+        table,
+        lambda path, style: learning_curves(panels, path, title, names=names, max_columns=3, style=style),
+    )
+
+
+LOSSES = FigureJob("loss terms of finished runs by step", _losses_flags, _losses)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small networks for the figures, trained with the functional core and mixed at any of their layers."""
+"""Small networks and the digits they learn, for the figures: trained with the functional core, mixed at any layer."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +13,20 @@ from logitmix_nlp.functional.mixing import mix, sample_plan
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.training.methods import LossWeights, MixMethod, get_method
 
-__all__ = ["FigureMethod", "TrainingPlan", "make_network", "parse_figure_method", "run_layers", "train_network"]
+__all__ = [
+    "CLASSES",
+    "PIXELS",
+    "Digits",
+    "FigureMethod",
+    "TrainingPlan",
+    "load_digits",
+    "make_network",
+    "parse_figure_method",
+    "run_layers",
+    "train_network",
+]
+
+METHOD_HELP = "METHOD or METHOD@LAYERS: where it mixes; 0 is the input, `@0-2` draws one of three per step."
 
 
 class FigureMethod(NamedTuple):
@@ -167,3 +180,42 @@ def _loss(
         mixed = run_layers(network, mix(run_layers(network, x, 0, layer), plan), layer)
     parts = logitmix_parts(clean, mixed, labels, plan, **weights.as_dict(), label_smoothing=row.label_smoothing_factor)
     return sum(parts.values())
+
+
+PIXELS, CLASSES, ROWS = 64, 10, 1797
+
+
+class Digits(NamedTuple):
+    """A split of the digits.
+
+    Args:
+        train_x (`torch.Tensor` of shape `(N, 64)`): Pixels of the training rows, in `[0, 1]`.
+        train_labels (`torch.Tensor` of shape `(N,)`): Their digits.
+        test_x (`torch.Tensor` of shape `(1797 - N, 64)`): Pixels of all others.
+        test_labels (`torch.Tensor` of shape `(1797 - N,)`): Their digits.
+    """
+
+    train_x: torch.Tensor
+    train_labels: torch.Tensor
+    test_x: torch.Tensor
+    test_labels: torch.Tensor
+
+
+def load_digits(train_rows: int, seed: int) -> Digits:
+    """Split the digits at random.
+
+    Args:
+        train_rows (`int`): Rows to train on, from 1 to 1796.
+        seed (`int`): Of the split.
+
+    Raises:
+        ValueError: If there are not that many rows.
+    """
+    if not 1 <= train_rows < ROWS:
+        raise ValueError(f"train_rows must be from 1 to {ROWS - 1}, got {train_rows}.")
+    from sklearn import datasets
+
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(seed))
+    x, y = torch.from_numpy(pixels).float()[order] / 16, torch.from_numpy(labels).long()[order]
+    return Digits(x[:train_rows], y[:train_rows], x[train_rows:], y[train_rows:])

@@ -15,9 +15,16 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, SaveS
 from transformers.utils import logging
 
 from logitmix_nlp.publishing.card_trainer import CardTrainer
-from logitmix_nlp.publishing.hub.lost_saves import KEPT_NAME, advice_for, last_step, left_checkpoints, new_copy
 from logitmix_nlp.publishing.hub.public_text import public_arguments
-from logitmix_nlp.publishing.hub.push_queue import PushQueue, Save
+from logitmix_nlp.publishing.hub.push_queue import (
+    KEPT_NAME,
+    PushQueue,
+    Save,
+    advice_for,
+    last_step,
+    left_checkpoints,
+    new_copy,
+)
 from logitmix_nlp.publishing.hub.retries import HubPushError, RetryPolicy, cause_of
 from logitmix_nlp.publishing.hub.secrets import check_token
 from logitmix_nlp.publishing.hub.upload import Target, find_or_create, push_command, push_files

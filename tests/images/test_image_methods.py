@@ -13,7 +13,7 @@ from transformers import ViTImageProcessor
 import logitmix_nlp.mixing.mixers as mixers_module
 import logitmix_nlp.trainer as trainer_module
 from logitmix_nlp.functional import MixPlan, logitmix_parts, puzzlemix, saliency
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites, list_sites
 from logitmix_nlp.training.methods import MIX_METHODS

@@ -5,8 +5,7 @@ import torch
 
 from logitmix_nlp.functional.selective import RowConfidences
 from logitmix_nlp.paper_figures.density import density_of_epoch, group_means, joint_density, logits_by_epoch
-from logitmix_nlp.paper_figures.digits import load_digits
-from logitmix_nlp.paper_figures.networks import TrainingPlan, parse_figure_method
+from logitmix_nlp.paper_figures.networks import TrainingPlan, load_digits, parse_figure_method
 
 
 def test_density_sums_to_one_and_lies_where_the_points_are():

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from logitmix_nlp.functional import global_soft_label
-from logitmix_nlp.paper_figures.digits import load_digits
-from logitmix_nlp.paper_figures.networks import TrainingPlan
-from logitmix_nlp.paper_figures.soft_labels import average_top, train_lamix, value_shares
+from logitmix_nlp.paper_figures.networks import TrainingPlan, load_digits
+from logitmix_nlp.paper_figures.soft_targets import average_top, train_lamix, value_shares
 
 
 def test_global_soft_labels_and_their_ends():

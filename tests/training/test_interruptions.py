@@ -13,7 +13,7 @@ from gloo import launch
 from safetensors.torch import load_file
 
 from logitmix_nlp.functional import sample_plan
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, DeiTConfig, DeiTFor
 
 import logitmix_nlp.trainer as trainer_module
 from logitmix_nlp.functional import MixPlan, mix
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 from logitmix_nlp.training.methods import MIX_METHODS
 from logitmix_nlp.training.soft_head import SoftLabelHead, check_soft_head, find_classifier, soft_head
 

@@ -12,7 +12,7 @@ from transformers import default_data_collator
 
 from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import MixPlan
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 
 
 @pytest.fixture(autouse=True)

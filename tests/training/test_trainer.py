@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification, Trainer
 
 import logitmix_nlp.trainer as trainer_module
 from logitmix_nlp.functional import MixPlan, logitmix_parts, sample_plan
-from logitmix_nlp.mixing import draws
+from logitmix_nlp.mixing import mixers as draws
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites

@@ -2,28 +2,18 @@
 """Pictures of calibration and training, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
 
 from logitmix_nlp.reports.plots.curves import Curve, CurvePanel, learning_curves
-from logitmix_nlp.reports.plots.density import DensityMap, density_maps
-from logitmix_nlp.reports.plots.entropy import entropy_panels
 from logitmix_nlp.reports.plots.forest import ForestPanel, forest_plot
 from logitmix_nlp.reports.plots.grid import image_grid
-from logitmix_nlp.reports.plots.maps import DecisionMap, decision_maps
 from logitmix_nlp.reports.plots.reliability import reliability_diagrams
 from logitmix_nlp.reports.plots.style import STYLES
-from logitmix_nlp.reports.plots.targets import soft_target_panels
 
 __all__ = [
     "STYLES",
     "Curve",
     "CurvePanel",
-    "DecisionMap",
-    "DensityMap",
     "ForestPanel",
-    "decision_maps",
-    "density_maps",
-    "entropy_panels",
     "forest_plot",
     "image_grid",
     "learning_curves",
     "reliability_diagrams",
-    "soft_target_panels",
 ]

@@ -4,7 +4,7 @@
 import pytest
 from hub_runs import Keeper, saved_model, trainer
 
-from logitmix_nlp.publishing.hub.lost_saves import last_step, new_copy
+from logitmix_nlp.publishing.hub.push_queue import last_step, new_copy
 from logitmix_nlp.publishing.trainer import push_or_explain
 
 
