@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import logitmix_nlp.mixing.mixers as mixers_module
 from logitmix_nlp.functional import MixPlan
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 
 METHODS = (
     "mixup", "manifold_mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix", "lamix_p",
@@ -33,7 +33,7 @@ def box(*args, **kwargs):
 
 def fix_draws(patch) -> None:
     """Make all that is drawn for a batch independent of the batch; `patch(module, name, function)`."""
-    patch(draws, "sample_plan", neighbours)
+    patch(mixers, "sample_plan", neighbours)
     patch(mixers_module, "sample_boxes", box)
     patch(mixers_module, "sample_grid", lambda *args, **kwargs: 4)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process of `test_row_order.test_rows_keep_their_order_on_two_processes`: predict, and let rank 0 compare."""
+"""One process of `training/test_row_order.py`: predict, and let rank 0 compare."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tiny
 import torch
-from test_row_order import alone, rows_of_lengths
+from training.test_row_order import alone, rows_of_lengths
 
 
 def main(output: str) -> None:

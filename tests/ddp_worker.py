@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from logitmix_nlp.functional import MixPlan
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 
 
 def neighbours(rows, *args, **kwargs):
@@ -20,7 +20,7 @@ def neighbours(rows, *args, **kwargs):
 
 
 def main(output: str, method: str, batch_size: str, accumulation: str) -> None:
-    draws.sample_plan = neighbours
+    mixers.sample_plan = neighbours
     recorder = tiny.GradientRecorder()
     run = tiny.trainer(
         output, tiny.rows(24), callbacks=[recorder], mix_method=method, mix_site="layer:1", max_grad_norm=0.0,

@@ -3,11 +3,11 @@
 
 import logitmix_nlp.images.trainer as image_trainer_module
 import logitmix_nlp.mixing.mixers as mixers_module
-import logitmix_nlp.trainer as trainer_module
-from logitmix_nlp.mixing import mixers as draws
+import logitmix_nlp.training.mixin as trainer_module
+from logitmix_nlp.mixing import mixers
 
 PLACES = {
-    "plans": (draws, "sample_plan"),
+    "plans": (mixers, "sample_plan"),
     "boxes": (mixers_module, "sample_boxes"),
     "grids": (mixers_module, "sample_grid"),
     "crops": (image_trainer_module, "sample_crop_flip"),

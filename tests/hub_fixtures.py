@@ -11,7 +11,7 @@ from hub_runs import POLICY, USERS
 from hub_server import hub
 from huggingface_hub import close_session, constants
 
-from logitmix_nlp.publishing.trainer import PublishingTrainer
+from logitmix_nlp.publishing.trainer import PublishingMixin
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def point_to(monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(http, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), time=time.time))
     monkeypatch.setattr(accelerate.utils.memory, "gc", SimpleNamespace(collect=lambda: 0))  # half of a short training
-    monkeypatch.setattr(PublishingTrainer, "retry_policy", POLICY)
+    monkeypatch.setattr(PublishingMixin, "retry_policy", POLICY)
 
     def point(url):
         template = url + "/{repo_id}/resolve/{revision}/{filename}"

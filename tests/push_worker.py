@@ -42,8 +42,8 @@ def dying(function, when):
 def arm(place: str) -> None:
     """Let this process die in the push of step 4, or with three saves in the queue."""
     if place == "before-copy":
-        publishing.PublishingTrainer._enqueue = dying(
-            publishing.PublishingTrainer._enqueue, lambda trainer, folder, name, *rest: name == "step 4"
+        publishing.PublishingMixin._enqueue = dying(
+            publishing.PublishingMixin._enqueue, lambda trainer, folder, name, *rest: name == "step 4"
         )
     elif place == "during-copy":
         shutil.copyfile = dying(
@@ -51,8 +51,8 @@ def arm(place: str) -> None:
         )
     elif place == "queued":
         publishing.push_files = lambda *args, **kwargs: threading.Event().wait()
-        publishing.PublishingTrainer._enqueue = dying(
-            publishing.PublishingTrainer._enqueue, lambda trainer, folder, name, *rest: name == "step 8"
+        publishing.PublishingMixin._enqueue = dying(
+            publishing.PublishingMixin._enqueue, lambda trainer, folder, name, *rest: name == "step 8"
         )
     elif place == "during-upload":
         commit_api._send_commit = dying(

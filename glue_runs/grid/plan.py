@@ -9,14 +9,13 @@ from typing import Any
 
 import filelock
 
-from glue_runs.report.published import TASKS
 from glue_runs.runs.command_line import given_flags, to_flags
 from glue_runs.runs.job import ARGUMENTS
 from glue_runs.runs.recipe import RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.runs.results import GRID_NAME, is_finished, read_grid
 from glue_runs.tasks.arguments import DataArguments, ModelArguments, OutputArguments
-from glue_runs.tasks.glue import get_task
+from glue_runs.tasks.glue import PAPER_TASKS, get_task
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.publishing.hub.secrets import without_credentials
 from logitmix_nlp.reports.folders import check_folder
@@ -36,7 +35,7 @@ class GridArguments:
     model: str = field(metadata={"help": "Folder of a pretrained model, or its name on the Hub."})
     output_dir: str = field(metadata={"help": "Folder of the grid; each run gets TASK/METHOD/seed-N in it."})
     tasks: list[str] = field(
-        default_factory=lambda: list(TASKS), metadata={"help": "GLUE tasks. Default: the eight of the paper."}
+        default_factory=lambda: list(PAPER_TASKS), metadata={"help": "GLUE tasks. Default: the eight of the paper."}
     )
     methods: list[str] = field(
         default_factory=lambda: ["vanilla", "mixup", "logitmix"],

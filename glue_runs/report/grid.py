@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glue_runs.report import published
 from glue_runs.runs.content import DATA_PLACES, MODEL_PLACES
 from glue_runs.runs.results import GRID_NAME, RunResult, check_finite, deciding_flags, load_results, read_grid
-from glue_runs.tasks.glue import GLUE_TASKS, GlueTask, get_task
+from glue_runs.tasks.glue import GLUE_TASKS, PAPER_TASKS, GlueTask, get_task
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
@@ -114,7 +113,7 @@ def load_grid(root: str | Path) -> ResultGrid:
             )
         found[key] = run
     methods = _ordered(settings.get("methods", FIRST_METHODS), {run.method for run in results})
-    tasks = _ordered(settings.get("tasks", published.TASKS), {run.task for run in results})
+    tasks = _ordered(settings.get("tasks", PAPER_TASKS), {run.task for run in results})
     seeds = sorted({run.seed for run in results})
     expected = itertools.product(*(settings.get(*pair) for pair in zip(LISTS, (tasks, methods, seeds), strict=True)))
     given = {method: settings.get("labels", {}).get(method, method) for method in methods}

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CITATION", "COLUMNS", "TABLE_3", "TASKS", "PublishedScores"]
+__all__ = ["CITATION", "COLUMNS", "TABLE_3", "PublishedScores"]
 
 CITATION = (
     "D. Bang, K. Baek, J. Kim, Y. Jeon, J.-H. Kim, J. Kim, J. Lee, H. Shim: Logit Mixing Training for More Reliable "
@@ -11,7 +11,6 @@ CITATION = (
 )
 # Columns of Table 3 in its own order, and the GLUE task of each.
 COLUMNS = ("MNLI-mm", "QQP", "QNLI", "SST-2", "CoLA", "STS-B", "MRPC", "RTE")
-TASKS = ("mnli", "qqp", "qnli", "sst2", "cola", "stsb", "mrpc", "rte")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from glue_runs.tasks.types import GlueSplit, GlueTask, TsvLayout
 
-__all__ = ["GLUE_TASKS", "GlueSplit", "GlueTask", "TsvLayout", "get_task", "resolve_split"]
+__all__ = ["GLUE_TASKS", "PAPER_TASKS", "GlueSplit", "GlueTask", "TsvLayout", "get_task", "resolve_split"]
 
 
 def _three_splits(labelled: TsvLayout, test: TsvLayout, submission: str, num_rows: int) -> tuple[GlueSplit, ...]:
@@ -184,6 +184,7 @@ _WNLI = GlueTask(
 
 _ALL = (_COLA, _SST2, _MRPC, _QQP, _STSB, _MNLI, _QNLI, _RTE, _WNLI, _AX)
 GLUE_TASKS: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _ALL})
+PAPER_TASKS = ("mnli", "qqp", "qnli", "sst2", "cola", "stsb", "mrpc", "rte")  # of LogitMix's Table 3
 
 
 def get_task(name: str) -> GlueTask:

@@ -14,9 +14,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from logitmix_nlp.calibration.metrics import ClassificationMetrics
+from logitmix_nlp.calibration.metrics import LOWER_IS_BETTER, ClassificationMetrics
 from logitmix_nlp.calibration.stored_temperature import clear_temperature
-from logitmix_nlp.training.arguments import LOWER_IS_BETTER
 
 __all__ = ["CalibrationCallback"]
 

@@ -16,9 +16,17 @@ from logitmix_nlp.functional.multilabel import label_confidence_bins, label_scor
 from logitmix_nlp.functional.scores import ScoreSums, score_sums
 
 __all__ = [
-    "ClassificationMetrics", "calibration_metrics", "class_scores", "compute_metrics_for", "first_output",
-    "per_class_figures", "scored_rows",
-]  # fmt: skip
+    "LOWER_IS_BETTER",
+    "ClassificationMetrics",
+    "calibration_metrics",
+    "class_scores",
+    "compute_metrics_for",
+    "first_output",
+    "per_class_figures",
+    "scored_rows",
+]
+
+LOWER_IS_BETTER = ("ece", "oe", "nll", "brier")  # fmt: skip
 
 
 def calibration_metrics(

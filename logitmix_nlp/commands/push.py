@@ -24,7 +24,8 @@ from logitmix_nlp.commands import OneLineParser
 from logitmix_nlp.publishing.hub.retries import HubPushError, RetryPolicy
 from logitmix_nlp.publishing.hub.secrets import check_token
 from logitmix_nlp.publishing.hub.upload import Target, push_files
-from logitmix_nlp.publishing.hub.white_list import CARD_NAME, check_loads, publishable_files
+from logitmix_nlp.publishing.hub.white_list import CARD_NAME, publishable_files
+from logitmix_nlp.training.model_folders import check_loads
 
 __all__ = ["main"]
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the papers' figures show, computed: arrays and numbers, no pictures (those are in `reports.plots`)."""
+"""The papers' figures: for each a module that computes it and draws it."""

@@ -4,7 +4,6 @@
 from typing import Any
 
 from torch.utils.data import DataLoader
-from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
@@ -13,7 +12,7 @@ from logitmix_nlp.publishing.card import CardOptions, card_facts, write_card
 from logitmix_nlp.publishing.card.collect import evaluation_datasets
 from logitmix_nlp.publishing.hub.secrets import redact
 
-__all__ = ["CardTrainer"]
+__all__ = ["CardMixin"]
 
 SPEED = ("loss", "model_preparation_time", "runtime", "samples_per_second", "steps_per_second", "jit_compilation_time")
 EVERY_ROW_IN_ORDER = {
@@ -23,7 +22,7 @@ EVERY_ROW_IN_ORDER = {
 logger = logging.get_logger(__name__)
 
 
-class CardTrainer(Trainer):
+class CardMixin:
     """Stock `Trainer` with [`create_model_card`] replaced. Set `card_options` to say what a trainer cannot know.
 
     The last predictions for each evaluation dataset are kept in memory, so that the card of a model that was just

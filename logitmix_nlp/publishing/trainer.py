@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, SaveStrategy
 from transformers.utils import logging
 
-from logitmix_nlp.publishing.card_trainer import CardTrainer
+from logitmix_nlp.publishing.card_trainer import CardMixin
 from logitmix_nlp.publishing.hub.public_text import public_arguments
 from logitmix_nlp.publishing.hub.push_queue import (
     KEPT_NAME,
@@ -28,14 +28,15 @@ from logitmix_nlp.publishing.hub.push_queue import (
 from logitmix_nlp.publishing.hub.retries import HubPushError, RetryPolicy, cause_of
 from logitmix_nlp.publishing.hub.secrets import check_token
 from logitmix_nlp.publishing.hub.upload import Target, find_or_create, push_command, push_files
-from logitmix_nlp.publishing.hub.white_list import TRAINING_ARGUMENTS_NAME, check_loads, copy_files, publishable_files
+from logitmix_nlp.publishing.hub.white_list import TRAINING_ARGUMENTS_NAME, copy_files, publishable_files
+from logitmix_nlp.training.model_folders import check_loads
 
-__all__ = ["HubPushError", "PublishingTrainer", "push_or_explain"]
+__all__ = ["HubPushError", "PublishingMixin", "push_or_explain"]
 
 logger = logging.get_logger(__name__)
 
 
-class PublishingTrainer(CardTrainer):
+class PublishingMixin(CardMixin):
     """Stock `Trainer` whose pushes to the Hub are safe. All flags (`push_to_hub`, `hub_strategy`, …) stay.
 
     - A push reads a copy of the checkpoint, or itself if it stays, so each commit "Training in progress, step N" holds
@@ -286,11 +287,11 @@ class PublishingTrainer(CardTrainer):
             ) from None
 
 
-def push_or_explain(trainer: PublishingTrainer, **card: Any) -> bool:
+def push_or_explain(trainer: PublishingMixin, **card: Any) -> bool:
     """Push at the end of a script; if that fails, say on stderr why and how to push later.
 
     Args:
-        trainer (`PublishingTrainer`): The trainer.
+        trainer (`PublishingMixin`): The trainer.
         card: Given to `create_model_card`.
 
     Returns:

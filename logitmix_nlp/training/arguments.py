@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from logitmix_nlp.calibration.metrics import LOWER_IS_BETTER
 from logitmix_nlp.functional.checks import (
     SINGLE_LABEL,
     check_penalty,
@@ -158,7 +159,6 @@ PRESET_FIELDS = (
     "mixer", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "penalty_weight", "mix_prob",
     "label_smoothing_factor", "lam_per_sample", "mix_lam", "label_lam", "mix_schedule", "lamix_beta",
 )  # fmt: skip
-LOWER_IS_BETTER = ("ece", "oe", "nll", "brier")
 
 
 @dataclass

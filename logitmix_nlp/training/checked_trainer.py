@@ -5,18 +5,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 from transformers.utils import logging
 
 from logitmix_nlp.mixing.outputs import Diverged, SetupError
 from logitmix_nlp.training.model_folders import broken_weight, explained
 
-__all__ = ["CheckedTrainer"]
+__all__ = ["CheckedMixin"]
 
 logger = logging.get_logger(__name__)
 
 
-class CheckedTrainer(Trainer):
+class CheckedMixin:
     """`Trainer` that names the arguments of which no optimizer or schedule can be made, and ends where it diverged.
 
     A log line with losses that are not finite has the weights looked at; once they hold NaN or infinity no step can

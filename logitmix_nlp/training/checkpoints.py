@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import PreTrainedModel, Trainer, TrainerState
+from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
@@ -18,7 +18,7 @@ from transformers.utils import logging
 from logitmix_nlp.whole_files import read_object
 
 __all__ = [
-    "ResumableTrainer", "checkpoint_damage", "is_complete_checkpoint", "last_complete_checkpoint",
+    "ResumableMixin", "checkpoint_damage", "is_complete_checkpoint", "last_complete_checkpoint",
     "numbered_checkpoints", "read_state", "translated_names",
 ]  # fmt: skip
 
@@ -176,7 +176,7 @@ def translated_names(model: nn.Module, folder: str | Path) -> Iterator[None]:
         hook.remove()
 
 
-class ResumableTrainer(Trainer):
+class ResumableMixin:
     """Stock `Trainer` that goes on from the last whole checkpoint, and finds all weights of a checkpoint."""
 
     checkpoint_files: Sequence[str] = ()  # what checkpoints hold beside the stock class's files

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models as they lie in folders and on the Hub: read with one line for whatever is damaged or does not fit."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,27 @@ from typing import Any
 
 import torch
 from huggingface_hub.utils import HFValidationError, validate_repo_id
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor, PreTrainedConfig, PreTrainedModel
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_SAFE_WEIGHTS_NAME,
+    CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+)
 
-from logitmix_nlp.publishing.hub.white_list import check_loads
-
-__all__ = ["broken_weight", "check_model_name", "explained", "load_config", "load_image_processor", "load_weights"]
+__all__ = [
+    "broken_weight",
+    "check_loads",
+    "check_model_name",
+    "explained",
+    "load_config",
+    "load_image_processor",
+    "load_weights",
+    "weight_files",
+]
 
 TYPES = {"id2label": dict, "label2id": dict, "architectures": list}  # which Transformers itself does not check
 
@@ -150,3 +166,65 @@ def _held_back(logger: logging.Logger) -> Iterator[None]:
         logger.removeFilter(keep)
     for record in records:
         logger.handle(record)
+
+
+def weight_files(folder: str | Path) -> list[str]:
+    """Names of the weights of a model: one safetensors file, or an index and its shards, and those of an adapter.
+
+    Args:
+        folder (`str` or `Path`): Folder written by `save_pretrained`.
+
+    Returns:
+        `list[str]`: File names; empty if there are none. Shards that the index names are listed, there or not.
+
+    Raises:
+        ValueError: If the index cannot be read or names files outside the folder.
+    """
+    folder = Path(folder)
+    names = [name for name in (SAFE_WEIGHTS_NAME, ADAPTER_SAFE_WEIGHTS_NAME) if (folder / name).is_file()]
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if SAFE_WEIGHTS_NAME in names or not index.is_file():
+        return names
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is damaged ({error}): save the model again with save_pretrained.") from error
+    strange = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors")]
+    if strange:
+        raise ValueError(f"{index} names files that are no shards of this folder: {', '.join(strange)}.")
+    return [*names, SAFE_WEIGHTS_INDEX_NAME, *shards]
+
+
+def check_loads(folder: str | Path) -> None:
+    """Check that a folder holds a model, or an adapter, that can be loaded: a configuration and whole weights.
+
+    Args:
+        folder (`str` or `Path`): The folder.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If the configuration or weights are missing, of another format, or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder.")
+    configs = [folder / name for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME) if (folder / name).is_file()]
+    if not configs:
+        raise ValueError(f"{folder} has no {CONFIG_NAME}: give the folder that the model was saved to.")
+    for path in configs:
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): save the model again.") from error
+    weights = [name for name in weight_files(folder) if name.endswith(".safetensors")]
+    if not weights:
+        raise ValueError(
+            f"{folder} holds no weights in the safetensors format ({SAFE_WEIGHTS_NAME}): pickled and sharded states "
+            "of a training are not uploaded; load the model and save it with save_pretrained."
+        )
+    for name in weights:
+        try:
+            with safe_open(folder / name, framework="numpy") as file:
+                file.keys()
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{folder / name} is missing or damaged ({error}): save the model again.") from error

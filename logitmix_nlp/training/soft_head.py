@@ -14,11 +14,11 @@ from torch import nn
 from logitmix_nlp.mixing.outputs import SetupError, logits_of
 from logitmix_nlp.mixing.rng import START_VALUES, step_generator
 from logitmix_nlp.mixing.rows import take_rows
-from logitmix_nlp.training.checkpoints import ResumableTrainer
+from logitmix_nlp.training.checkpoints import ResumableMixin
 
 __all__ = [
     "HEAD_FILE",
-    "SoftHeadTrainer",
+    "SoftHeadMixin",
     "SoftLabelHead",
     "check_soft_head",
     "find_classifier",
@@ -140,8 +140,8 @@ class SoftLabelHead:
             p.copy_(found[name])
 
 
-class SoftHeadTrainer(ResumableTrainer):
-    """[`ResumableTrainer`] whose checkpoints hold `W_t` beside the optimizer's state, if there is one."""
+class SoftHeadMixin(ResumableMixin):
+    """[`ResumableMixin`] whose checkpoints hold `W_t` beside the optimizer's state, if there is one."""
 
     _soft_head: SoftLabelHead | None = None
 

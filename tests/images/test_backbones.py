@@ -116,7 +116,7 @@ def test_timm_models_name_their_extra(monkeypatch, name):
     ("options", "message"),
     [
         ({"model_name_or_path": "m", "image_size": 3}, "--image_size describes a model from scratch, --model_name_or"),
-        ({"image_size": -1}, "--image_size must be at least 1, got -1"),
+        ({"image_size": -1}, "--image_size must be at least 1 and at most 10000, got -1"),
     ],
 )
 def test_arguments_of_the_model_that_do_not_fit(options, message):

@@ -11,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from transformers import ViTImageProcessor
 
 import logitmix_nlp.mixing.mixers as mixers_module
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import MixPlan, logitmix_parts, puzzlemix, saliency
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites, list_sites
 from logitmix_nlp.training.methods import MIX_METHODS
@@ -26,7 +26,7 @@ PIXEL_METHODS = ("mixup", "logitmix_m", "cutmix", "logitmix_c", "puzzlemix", "lo
 def fixed(monkeypatch):
     """One pairing, one λ, one box and one grid for every batch."""
     plan = MixPlan(INDEX, torch.full((4,), LAM))
-    monkeypatch.setattr(draws, "sample_plan", lambda *args, **kwargs: plan)
+    monkeypatch.setattr(mixers, "sample_plan", lambda *args, **kwargs: plan)
     monkeypatch.setattr(mixers_module, "sample_boxes", lambda *args, **kwargs: torch.tensor([[2, 0, 12, 6]]))
     monkeypatch.setattr(mixers_module, "sample_grid", lambda *args, **kwargs: 4)
 
@@ -126,7 +126,7 @@ def test_mixing_pixels_gives_bitwise_the_loss_of_the_core(tmp_path, fixed, name,
     model, preset = pictures.model(name), MIX_METHODS[method]
     mixture = mixers_module.make_mixture(
         preset.mixer,
-        draws.sample_plan(),
+        mixers.sample_plan(),
         torch.Generator(),
         None,
         per_sample=False,
@@ -139,7 +139,7 @@ def test_mixing_pixels_gives_bitwise_the_loss_of_the_core(tmp_path, fixed, name,
     parts = logitmix_parts(clean, mixed, labels, plan, **weights, reduction="sum")
     seen = []
 
-    class Watching(trainer_module.LogitMixTrainer):
+    class Watching(LogitMixTrainer):
         def compute_loss(self, *args, **kwargs):
             seen.append(super().compute_loss(*args, **kwargs))
             return seen[-1]

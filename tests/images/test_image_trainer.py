@@ -152,7 +152,7 @@ def test_the_recipe_cuts_half_of_the_batches_unless_told_otherwise():
         ({"lr_milestones": [0.5], "lr_scheduler_type": "cosine"}, "lr_scheduler_type is 'cosine' and warmup_steps 0"),
         ({"lr_milestones": [0.5], "lr_scheduler_type": "constant", "warmup_steps": 3}, "warmup_steps 3: set"),
         ({"lr_milestones": [5.0], "lr_scheduler_type": "constant"}, r"between 0 and 1, got \[5.0\]"),
-        ({"lr_decay": 0.0}, "lr_decay must be above 0"),
+        ({"lr_decay": 0.0}, "lr_decay must be a finite number above 0"),
         ({"crop_padding": -1}, "crop_padding must be at least 0, got -1"),
         ({"flip_prob": 2.0}, r"flip_prob must lie in \[0, 1\], got 2.0"),
         ({"recipe": "adam"}, "Unknown recipe 'adam'"),

@@ -10,6 +10,10 @@ import torch
 from matplotlib.figure import Figure
 
 from logitmix_nlp.functional import confidence_bins
+from logitmix_nlp.paper_figures.density import DensityMap, density_maps
+from logitmix_nlp.paper_figures.entropy import entropy_panels
+from logitmix_nlp.paper_figures.soft_targets import soft_target_panels
+from logitmix_nlp.paper_figures.spiral import DecisionMap, decision_maps
 from logitmix_nlp.reports import plots
 from logitmix_nlp.reports.plots.style import STYLES
 
@@ -23,9 +27,9 @@ def bins():
 
 
 DRAW = {
-    "maps": lambda *a, **k: plots.decision_maps({"mixup": plots.DecisionMap(SLOPE, 1.0, *POINTS, "note")}, *a, **k),
-    "density": lambda *a, **k: plots.density_maps({"m": [plots.DensityMap(DENSITY, 0.5, 0.6, "epoch 3")]}, *a, **k),
-    "entropy": lambda *a, **k: plots.entropy_panels(
+    "maps": lambda *a, **k: decision_maps({"mixup": DecisionMap(SLOPE, 1.0, *POINTS, "note")}, *a, **k),
+    "density": lambda *a, **k: density_maps({"m": [DensityMap(DENSITY, 0.5, 0.6, "epoch 3")]}, *a, **k),
+    "entropy": lambda *a, **k: entropy_panels(
         np.array([0.1, 1.0]),
         *np.array([[0.1, 0.5], [0.0, 0.2], [0.3, 0.6]]),
         {1.0: 0.5},
@@ -33,7 +37,7 @@ DRAW = {
         *a,
         **k,
     ),
-    "targets": lambda *a, **k: plots.soft_target_panels(
+    "targets": lambda *a, **k: soft_target_panels(
         {"mixed": np.array([0.5, 0.25])}, {"targets": (np.eye(3), np.linspace(0, 1, 4))}, *a, **k
     ),
     "reliability": lambda *a, **k: plots.reliability_diagrams({"mixup": bins()}, *a, **k),
@@ -138,8 +142,8 @@ def test_only_what_was_found_is_filled(drawn):
 
 
 def test_a_map_without_a_boundary_has_no_contours(drawn):
-    one = plots.DecisionMap(np.full((4, 4), 0.9), 1.0, *POINTS)
-    plots.decision_maps({"sure": one}, io.BytesIO(), file_format="png")
+    one = DecisionMap(np.full((4, 4), 0.9), 1.0, *POINTS)
+    decision_maps({"sure": one}, io.BytesIO(), file_format="png")
     assert not drawn[0].axes[0].collections
 
 
@@ -155,14 +159,14 @@ def test_panels_go_on_below(drawn):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="style must be one of light, dark, got 'grey'"):
         DRAW["curves"](io.BytesIO(), style="grey", file_format="png")
-    one = plots.DecisionMap(SLOPE, 1.0, *POINTS)
+    one = DecisionMap(SLOPE, 1.0, *POINTS)
     with pytest.raises(ValueError, match="zone must be two probabilities"):
-        plots.decision_maps({"m": one}, io.BytesIO(), zone=(0.7, 0.3))
+        decision_maps({"m": one}, io.BytesIO(), zone=(0.7, 0.3))
     for draw in (
-        lambda: plots.decision_maps({}, io.BytesIO()),
-        lambda: plots.density_maps({"m": []}, io.BytesIO()),
-        lambda: plots.soft_target_panels({}, {}, io.BytesIO()),
-        lambda: plots.entropy_panels(*[np.ones(2)] * 4, {}, {}, io.BytesIO()),
+        lambda: decision_maps({}, io.BytesIO()),
+        lambda: density_maps({"m": []}, io.BytesIO()),
+        lambda: soft_target_panels({}, {}, io.BytesIO()),
+        lambda: entropy_panels(*[np.ones(2)] * 4, {}, {}, io.BytesIO()),
         lambda: plots.forest_plot(["one"], [plots.ForestPanel("NLL", "", [], [])], io.BytesIO()),
     ):
         with pytest.raises(ValueError, match="at least one"):

@@ -8,7 +8,7 @@ import pytest
 import samples
 
 from glue_runs.runs.results import is_finished, read_result
-from logitmix_nlp import LogitMixTrainer
+from logitmix_nlp import LogitMixMixin, LogitMixTrainer
 from logitmix_nlp.mixing.outputs import SetupError
 
 FLAGS = [
@@ -185,7 +185,7 @@ def test_a_kill_before_the_first_step_leaves_a_new_folder_free(place, call, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(LogitMixTrainer, "compute_loss", die)
+        patched.setattr(LogitMixMixin, "compute_loss", die)
         with pytest.raises(KeyboardInterrupt):
             call()
     assert json.loads((place / "out" / "run.json").read_text())["seed"] == 42

@@ -12,7 +12,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import pipeline
 
-import logitmix_nlp.trainer as trainer_module
+import logitmix_nlp.training.mixin as trainer_module
 from glue_runs.runs.results import read_result
 from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.training.methods import MIX_METHODS

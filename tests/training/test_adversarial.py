@@ -9,7 +9,7 @@ from transformers import ViTImageProcessor
 
 import logitmix_nlp.mixing.mixers as mixers_module
 from logitmix_nlp.functional import AdversarialDraw, MixPlan, puzzlemix, saliency
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.mixers import make_mixture
 
 INDEX, LAM, GRID, LENGTH = torch.tensor([1, 2, 3, 0]), 0.4, 4, 0.7
@@ -38,7 +38,7 @@ def fixed(monkeypatch):
         return puzzlemix(images, plan, salient, **options)
 
     plan = MixPlan(INDEX, torch.full((4,), LAM))
-    monkeypatch.setattr(draws, "sample_plan", lambda *args, **kwargs: plan)
+    monkeypatch.setattr(mixers, "sample_plan", lambda *args, **kwargs: plan)
     monkeypatch.setattr(mixers_module, "puzzlemix", spy)
     return seen
 

@@ -13,7 +13,7 @@ from gloo import launch
 from safetensors.torch import load_file
 
 from logitmix_nlp.functional import sample_plan
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 
@@ -34,7 +34,7 @@ def drawn(monkeypatch):
         plans.append(sample_plan(*args, **kwargs))
         return plans[-1]
 
-    monkeypatch.setattr(draws, "sample_plan", spy)
+    monkeypatch.setattr(mixers, "sample_plan", spy)
     return plans
 
 

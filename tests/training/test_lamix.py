@@ -9,9 +9,9 @@ import zoo
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, DeiTConfig, DeiTForImageClassificationWithTeacher
 
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import MixPlan, mix
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 from logitmix_nlp.training.methods import MIX_METHODS
 from logitmix_nlp.training.soft_head import SoftLabelHead, check_soft_head, find_classifier, soft_head
 
@@ -22,7 +22,7 @@ FROZEN = {"learning_rate": 0.0, "optim": "sgd", "max_grad_norm": 0.0}
 @pytest.fixture
 def fixed(monkeypatch):
     """One pairing, and one λ for each row."""
-    monkeypatch.setattr(draws, "sample_plan", lambda *args, **kwargs: MixPlan(INDEX, LAM))
+    monkeypatch.setattr(mixers, "sample_plan", lambda *args, **kwargs: MixPlan(INDEX, LAM))
 
 
 def lines(run) -> list[dict[str, float]]:
@@ -146,7 +146,7 @@ def test_nothing_of_the_head_is_left_in_the_model_or_in_what_is_saved(tmp_path):
     names, keys = [name for name, _ in stock.named_parameters()], list(stock.state_dict())
     reports = []
 
-    class Watching(trainer_module.LogitMixTrainer):
+    class Watching(LogitMixTrainer):
         def _issue_warnings_after_load(self, load_result):
             reports.append(load_result)
             return super()._issue_warnings_after_load(load_result)
@@ -257,7 +257,7 @@ def test_sharded_models_and_optimizers_made_before_the_head_are_refused(tmp_path
         soft_head(tiny.bert(), args, known=None, sharded=True)
     model = tiny.bert()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    run = trainer_module.LogitMixTrainer(
+    run = LogitMixTrainer(
         model, args, train_dataset=tiny.rows(4), data_collator=tiny.collate, optimizers=(optimizer, None)
     )
     with pytest.raises(ValueError, match="made before the second head of LaMix .* pass optimizer_cls_and_kwargs"):

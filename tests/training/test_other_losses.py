@@ -55,7 +55,7 @@ def test_a_replaced_loss_is_refused_at_construction(tmp_path, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_replaced_loss_that_hides_is_refused_before_the_first_step(tmp_path, method, monkeypatch):
-    monkeypatch.setattr("logitmix_nlp.trainer.check_overrides", lambda *args: None)
+    monkeypatch.setattr("logitmix_nlp.training.mixin.check_overrides", lambda *args: None)
     run = tiny.trainer(tmp_path, tiny.rows(4), None, Weighted, mix_method=method)
     before = {name: p.clone() for name, p in run.model.named_parameters()}
     with pytest.raises(ValueError, match="compute_loss of Weighted takes the place"):

@@ -12,7 +12,7 @@ from transformers import default_data_collator
 
 from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import MixPlan
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _pairs(monkeypatch):
     def neighbours(rows, *args, **kwargs):
         return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
 
-    monkeypatch.setattr(draws, "sample_plan", neighbours)
+    monkeypatch.setattr(mixers, "sample_plan", neighbours)
 
 
 def first_step(tmp_path, model=None, data=None, **options):

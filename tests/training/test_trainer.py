@@ -6,9 +6,9 @@ import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, Trainer
 
-import logitmix_nlp.trainer as trainer_module
+from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import MixPlan, logitmix_parts, sample_plan
-from logitmix_nlp.mixing import mixers as draws
+from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites
@@ -44,7 +44,7 @@ def test_vanilla_is_a_plain_loop_of_cross_entropy(tmp_path):
 
 @pytest.mark.parametrize("kind", ["single", "multi", "regression"])
 def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(draws, "sample_plan", neighbours)
+    monkeypatch.setattr(mixers, "sample_plan", neighbours)
     labels = 1 if kind == "regression" else 3
     config = {"problem_type": "multi_label_classification"} if kind == "multi" else {}
     data = tiny.rows(4, kind=kind)
@@ -75,7 +75,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (2, 4)])
 def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method, batch_size, accumulation):
     """8 rows at once against 4+4 and 2+2+2+2; the last window is short: 6 rows, 4+2, 2+2+2."""
-    monkeypatch.setattr(draws, "sample_plan", neighbours)
+    monkeypatch.setattr(mixers, "sample_plan", neighbours)
     data, runs = tiny.rows(22), []
     for size, windows in ((8, 1), (batch_size, accumulation)):
         recorder = tiny.GradientRecorder()
@@ -227,7 +227,7 @@ def test_batches_of_one_and_odd_batches_train(tmp_path):
 
 
 def test_non_finite_losses_are_counted_and_not_hidden(tmp_path):
-    class Breaking(trainer_module.LogitMixTrainer):
+    class Breaking(LogitMixTrainer):
         """One batch goes wrong and is skipped, as a scaler of gradients would."""
 
         def training_step(self, *args, **kwargs):
@@ -252,7 +252,7 @@ def test_the_log_keeps_no_graph_alive(tmp_path):
     """Between log lines only numbers are kept, not what they were computed from."""
     held = []
 
-    class Watching(trainer_module.LogitMixTrainer):
+    class Watching(LogitMixTrainer):
         def compute_loss(self, *args, **kwargs):
             loss = super().compute_loss(*args, **kwargs)
             held.append(self._term_log._sums.requires_grad)
@@ -274,7 +274,7 @@ def test_a_subclass_of_trainer_with_its_signatures():
 
     for name in ("compute_loss", "log", "get_batch_samples"):
         stock = inspect.signature(getattr(Trainer, name)).parameters
-        ours = inspect.signature(getattr(trainer_module.LogitMixTrainer, name)).parameters
+        ours = inspect.signature(getattr(LogitMixTrainer, name)).parameters
         assert list(ours) == list(stock)
 
 
@@ -285,6 +285,6 @@ def test_plans_come_from_the_functional_core(tmp_path, monkeypatch):
         calls.append((rows, alpha, kwargs["per_sample"]))
         return sample_plan(rows, alpha, **kwargs)
 
-    monkeypatch.setattr(draws, "sample_plan", spy)
+    monkeypatch.setattr(mixers, "sample_plan", spy)
     tiny.trainer(tmp_path, tiny.rows(10), mix_alpha=0.4, lam_per_sample=True).train()
     assert calls == [(4, 0.4, True), (4, 0.4, True), (2, 0.4, True)]

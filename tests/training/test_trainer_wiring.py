@@ -6,7 +6,7 @@ import tiny
 import torch
 from transformers import BertTokenizer, ViTImageProcessor
 
-import logitmix_nlp.trainer as trainer_module
+import logitmix_nlp.training.mixin as trainer_module
 from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.mixing.mixers import pixel_scale
 from logitmix_nlp.mixing.probe import probe

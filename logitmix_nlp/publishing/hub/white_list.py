@@ -1,26 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a folder may be uploaded: a model and what describes it, and nothing else."""
 
-import json
 import shutil
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
-    ADAPTER_SAFE_WEIGHTS_NAME,
     CONFIG_NAME,
     GENERATION_CONFIG_NAME,
-    SAFE_WEIGHTS_INDEX_NAME,
-    SAFE_WEIGHTS_NAME,
 )
 
+from logitmix_nlp.training.model_folders import weight_files
 from logitmix_nlp.whole_files import PARTIAL
 
 __all__ = [
-    "CARD_NAME", "PROCESSOR_FILES", "TRAINING_ARGUMENTS_NAME", "check_loads", "copy_files", "publishable_files",
-    "weight_files",
+    "CARD_NAME", "PROCESSOR_FILES", "TRAINING_ARGUMENTS_NAME", "copy_files", "publishable_files",
 ]  # fmt: skip
 
 TRAINING_ARGUMENTS_NAME, CARD_NAME = "training_args.json", "README.md"
@@ -36,33 +31,6 @@ PROCESSOR_FILES = (
 _CONFIGS = (CONFIG_NAME, GENERATION_CONFIG_NAME, ADAPTER_CONFIG_NAME)
 _DESCRIPTIONS = (CARD_NAME, TRAINING_ARGUMENTS_NAME, "result.json")
 _PATTERNS = ("*_results.json", ".eval_results/*.yaml", "figures/*.png", "figures/*.svg")
-
-
-def weight_files(folder: str | Path) -> list[str]:
-    """Names of the weights of a model: one safetensors file, or an index and its shards, and those of an adapter.
-
-    Args:
-        folder (`str` or `Path`): Folder written by `save_pretrained`.
-
-    Returns:
-        `list[str]`: File names; empty if there are none. Shards that the index names are listed, there or not.
-
-    Raises:
-        ValueError: If the index cannot be read or names files outside the folder.
-    """
-    folder = Path(folder)
-    names = [name for name in (SAFE_WEIGHTS_NAME, ADAPTER_SAFE_WEIGHTS_NAME) if (folder / name).is_file()]
-    index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if SAFE_WEIGHTS_NAME in names or not index.is_file():
-        return names
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} is damaged ({error}): save the model again with save_pretrained.") from error
-    strange = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors")]
-    if strange:
-        raise ValueError(f"{index} names files that are no shards of this folder: {', '.join(strange)}.")
-    return [*names, SAFE_WEIGHTS_INDEX_NAME, *shards]
 
 
 def publishable_files(folder: str | Path) -> list[str]:
@@ -105,41 +73,6 @@ def _check_link(folder: Path, name: str, names: Container[str]) -> None:
         raise ValueError(
             f"{folder / name} is a link to {target}, which is not to be published: replace it by a copy, or delete it."
         )
-
-
-def check_loads(folder: str | Path) -> None:
-    """Check that a folder holds a model, or an adapter, that can be loaded: a configuration and whole weights.
-
-    Args:
-        folder (`str` or `Path`): The folder.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If the configuration or weights are missing, of another format, or damaged.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder.")
-    configs = [folder / name for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME) if (folder / name).is_file()]
-    if not configs:
-        raise ValueError(f"{folder} has no {CONFIG_NAME}: give the folder that the model was saved to.")
-    for path in configs:
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}): save the model again.") from error
-    weights = [name for name in weight_files(folder) if name.endswith(".safetensors")]
-    if not weights:
-        raise ValueError(
-            f"{folder} holds no weights in the safetensors format ({SAFE_WEIGHTS_NAME}): pickled and sharded states "
-            "of a training are not uploaded; load the model and save it with save_pretrained."
-        )
-    for name in weights:
-        try:
-            with safe_open(folder / name, framework="numpy") as file:
-                file.keys()
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{folder / name} is missing or damaged ({error}): save the model again.") from error
 
 
 def copy_files(folder: str | Path, names: Iterable[str], destination: str | Path) -> None:

@@ -42,7 +42,7 @@ def test_a_killed_run_that_is_repeated_leaves_every_checkpoint_on_the_hub(traine
     told, output, server, said = trained
     first, left, second = told[case]
     assert first == "killed", said
-    assert set(LEFT[case].split(",")) <= set(left.split(",")), said
+    assert LEFT[case] == "nothing" or set(LEFT[case].split(",")) <= set(left.split(",")), said
     assert second == "0", said
     whole, files = server.repository("me/whole-none").files, server.repository(f"me/{case}").files
     places = [f"checkpoint-{step}/" for step in (2, 4, 6, 8)]

@@ -10,7 +10,7 @@ from hub_runs import MODEL_FILES, TOKEN, Keeper, by_step, local, trainer
 from huggingface_hub import snapshot_download
 from transformers import AutoModelForSequenceClassification
 
-from logitmix_nlp.publishing.trainer import PublishingTrainer
+from logitmix_nlp.publishing.trainer import PublishingMixin
 
 STRATEGIES = ("end", "every_save", "checkpoint", "all_checkpoints")
 
@@ -124,7 +124,7 @@ def test_a_resumed_training_pushes_on_and_keeps_the_files_of_others(server, tmp_
 
 
 def test_other_processes_do_not_push(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(PublishingTrainer, "is_world_process_zero", lambda self: False)
+    monkeypatch.setattr(PublishingMixin, "is_world_process_zero", lambda self: False, raising=False)
     run = trainer(tmp_path / "out", hub_strategy="all_checkpoints")
     (tmp_path / "out" / "unpushed" / "checkpoint-2").mkdir(parents=True)
     run.train()
