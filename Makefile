@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-images test test-slow quality style clean
+.PHONY: help demo demo-images test test-slow wheel quality style clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ test: .venv/.test  ## run the default test suite (no network, CPU)
 
 test-slow: .venv/.test .venv/.demo .venv/.cluster  ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
+
+wheel: .venv/.test  ## build the wheel, install it apart from the checkout, and use it there
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow tests/test_wheel.py
 
 quality: .venv/.quality  ## check style and formatting
 	$(BIN)/ruff check .

@@ -12,5 +12,11 @@ COMMANDS = {
     "submission": ("glue_runs.leaderboard.command", "zip the predictions of finished runs for the GLUE leaderboard"),
 }
 
+
+def main() -> int:
+    """Run the command that the command line names; returns its exit status."""
+    return run_command("python -m glue_runs", COMMANDS)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("python -m glue_runs", COMMANDS))
+    sys.exit(main())

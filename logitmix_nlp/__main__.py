@@ -13,5 +13,11 @@ COMMANDS = {
     "push": ("logitmix_nlp.commands.push", "push the folder of a finished run to the Hub"),
 }
 
+
+def main() -> int:
+    """Run the command that the command line names; returns its exit status."""
+    return run_command("python -m logitmix_nlp", COMMANDS)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("python -m logitmix_nlp", COMMANDS))
+    sys.exit(main())

@@ -8,7 +8,7 @@ import pictures
 import pytest
 import tiny
 import torch
-from test_interruptions import launch
+from gloo import launch
 
 from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.training.methods import MIX_METHODS

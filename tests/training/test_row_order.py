@@ -6,7 +6,7 @@ import time
 import pytest
 import tiny
 import torch
-from test_interruptions import launch
+from gloo import launch
 
 LENGTHS = [3, 9, 4, 12, 5, 3, 11, 6, 10, 7, 8]
 
