@@ -20,7 +20,7 @@ from glue_runs.runs.results import load_results
 from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 
 ROOT = Path(__file__).parents[3]
-STEPS = ["--max_steps", "120", "--save_strategy", "steps", "--save_steps", "40", "--max_seq_length", "32"]
+STEPS = ["--max_steps", "300", "--save_strategy", "steps", "--save_steps", "40", "--max_seq_length", "32"]
 STEPS += [
     "--per_device_train_batch_size",
     "1",
