@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from glue_runs.grid.executors import execute
 from glue_runs.grid.plan import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
-from glue_runs.grid.progress import ProgressView
+from glue_runs.grid.progress import follow
 from glue_runs.runs.command_line import FlagParser
 from glue_runs.runs.results import read_result
 
@@ -60,24 +60,7 @@ def execute_and_show(
     runs: Sequence[PlannedRun], todo: Sequence[PlannedRun], args: GridArguments
 ) -> list[tuple[PlannedRun, str]]:
     """Execute the unfinished runs under one progress view; return those that failed, with the reason."""
-    failures = []
-    view = ProgressView(runs, todo)
-    outcomes = execute(todo, args)
-    try:
-        for outcome in outcomes:
-            if outcome is None:
-                view.update()
-                continue
-            run, problem = outcome
-            if problem is None and not run.finished:
-                problem = "it ended without a result"
-            if problem is not None:
-                failures.append((run, problem))
-            view.end(run, problem, "" if problem else _score(run))
-    finally:
-        outcomes.close()
-        view.close()
-    return failures
+    return follow(runs, todo, execute(todo, args), _score)
 
 
 def _score(run: PlannedRun) -> str:

@@ -2,15 +2,15 @@
 """One live view of a grid: a bar that counts finished runs and the finished parts of those that run."""
 
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from glue_runs.grid.plan import PlannedRun
 from glue_runs.grid.worker import read_progress
 
-__all__ = ["ProgressView"]
+__all__ = ["ProgressView", "follow"]
 
 
 class ProgressView:
@@ -58,3 +58,35 @@ class ProgressView:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+
+
+def follow(
+    runs: Sequence[Any],
+    todo: Sequence[Any],
+    outcomes: Generator[tuple[Any, str | None] | None, None, None],
+    summary: Callable[[Any], str],
+) -> list[tuple[Any, str]]:
+    """Show runs while they are executed; return those that failed, with the reason.
+
+    Args:
+        runs (`Sequence`): All runs, with `name`, `folder` and `finished`.
+        todo (`Sequence`): Those that are executed.
+        outcomes (`Generator`): From an executor: at times `None`, else a run that ended and its problem, if any.
+        summary (`Callable`): What to say of a run that succeeded.
+    """
+    failures, view = [], ProgressView(runs, todo)
+    try:
+        for outcome in outcomes:
+            if outcome is None:
+                view.update()
+                continue
+            run, problem = outcome
+            if problem is None and not run.finished:
+                problem = "it ended without a result"
+            if problem is not None:
+                failures.append((run, problem))
+            view.end(run, problem, "" if problem else summary(run))
+    finally:
+        outcomes.close()
+        view.close()
+    return failures

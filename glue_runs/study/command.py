@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from glue_runs.grid.executors import execute_locally
-from glue_runs.grid.progress import ProgressView
+from glue_runs.grid.progress import follow
 from glue_runs.grid.worker import Program
 from glue_runs.study.page import write_page
 from glue_runs.study.plan import PLAN_NAME, Study, StudyRun, plan_block, read_study, write_plan
@@ -133,23 +133,7 @@ def _execute(runs: Sequence[StudyRun], todo: Sequence[StudyRun], args: StudyArgu
     """Execute runs under one progress view; return those that failed, with the reason."""
     for run in todo:
         write_plan(run, args.data_dir)
-    failures, view = [], ProgressView(runs, todo)
-    outcomes = execute_locally(todo, args.workers, STUDY_RUN)
-    try:
-        for outcome in outcomes:
-            if outcome is None:
-                view.update()
-                continue
-            run, problem = outcome
-            if problem is None and not run.finished:
-                problem = "it ended without a result"
-            if problem is not None:
-                failures.append((run, problem))
-            view.end(run, problem, "" if problem else _summary(run))
-    finally:
-        outcomes.close()
-        view.close()
-    return failures
+    return follow(runs, todo, execute_locally(todo, args.workers, STUDY_RUN), _summary)
 
 
 def _summary(run: StudyRun) -> str:

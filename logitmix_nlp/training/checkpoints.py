@@ -18,7 +18,7 @@ from transformers.utils import logging
 from logitmix_nlp.whole_files import read_object
 
 __all__ = [
-    "ResumableMixin", "checkpoint_damage", "is_complete_checkpoint", "last_complete_checkpoint",
+    "ResumableMixin", "checkpoint_damage", "last_complete_checkpoint",
     "numbered_checkpoints", "read_state", "translated_names",
 ]  # fmt: skip
 
@@ -102,11 +102,6 @@ def _check_whole(path: Path) -> None:
             broken = archive.testzip()
         if broken is not None:
             raise ValueError(f"wrong checksum of {broken}")
-
-
-def is_complete_checkpoint(folder: str | Path) -> bool:
-    """Whether a checkpoint was written to its end and is undamaged, see [`checkpoint_damage`]."""
-    return checkpoint_damage(folder) is None
 
 
 def numbered_checkpoints(output_dir: str | Path) -> list[Path]:
