@@ -57,7 +57,7 @@ from logitmix_nlp.images.recipes import RECIPES, recipe_flags
 from logitmix_nlp.images.scratch import from_scratch, name_classes
 from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.publishing.card import CardOptions, DatasetFacts
-from logitmix_nlp.publishing.card.command import is_local_path
+from logitmix_nlp.publishing.card.facts import is_local_path
 from logitmix_nlp.training.model_folders import load_config, load_image_processor, load_weights
 
 logger = logging.getLogger("logitmix_nlp.images.run")

@@ -12,7 +12,7 @@ from glue_runs.report.plots import learning_pictures, reliability_pictures
 from glue_runs.report.tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.runs.results import RunResult
 from logitmix_nlp.commands import OneLineParser
-from logitmix_nlp.publishing.card.command import is_local_path
+from logitmix_nlp.publishing.card.facts import is_local_path
 from logitmix_nlp.publishing.hub.public_text import last_part
 from logitmix_nlp.reports.escaping import escape_latex
 from logitmix_nlp.reports.page import Report, Section, report_to_markdown, to_html

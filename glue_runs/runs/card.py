@@ -12,8 +12,7 @@ from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.labels import DataDescription
 from glue_runs.tasks.sources import HUB_NAME
 from logitmix_nlp.publishing.card import CardOptions, DatasetFacts
-from logitmix_nlp.publishing.card.command import is_local_path
-from logitmix_nlp.publishing.card.data import describe_dataset
+from logitmix_nlp.publishing.card.facts import describe_dataset, is_local_path
 from logitmix_nlp.publishing.hub.public_text import last_part
 
 __all__ = ["card_options", "dataset_facts"]

@@ -18,12 +18,20 @@ from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from logitmix_nlp.mixing.sites import find_sites
-from logitmix_nlp.publishing.card.command import command_of_process, is_local_path
-from logitmix_nlp.publishing.card.data import describe_dataset, name_datasets
-from logitmix_nlp.publishing.card.facts import HERE, CardFacts, CardOptions, DatasetFacts, EvaluationFacts
-from logitmix_nlp.publishing.card.figures import MIN_ROWS, classification_figures, number_of_resamples, score_figures
+from logitmix_nlp.publishing.card.facts import (
+    HERE,
+    CardFacts,
+    CardOptions,
+    DatasetFacts,
+    EvaluationFacts,
+    command_of_process,
+    describe_dataset,
+    is_local_path,
+    name_datasets,
+)
 from logitmix_nlp.publishing.card.method import describe_method, method_tag
 from logitmix_nlp.publishing.card.recipe import progress, recipe, selected_by, versions
+from logitmix_nlp.publishing.card.results import MIN_ROWS, classification_figures, number_of_resamples, score_figures
 from logitmix_nlp.publishing.hub.public_text import last_part, public_command
 
 __all__ = ["card_facts", "evaluate_predictions"]

@@ -27,11 +27,10 @@ from logitmix_nlp.functional.losses import LOSS_TERMS
 from logitmix_nlp.publishing.card import CardOptions, DatasetFacts, write_card
 from logitmix_nlp.publishing.card.citations import BIBTEX, METHOD_PAPERS
 from logitmix_nlp.publishing.card.collect import evaluate_predictions
-from logitmix_nlp.publishing.card.command import is_local_path
-from logitmix_nlp.publishing.card.data import describe_dataset, name_datasets
-from logitmix_nlp.publishing.card.figures import classification_figures, number_of_resamples
+from logitmix_nlp.publishing.card.facts import describe_dataset, is_local_path, name_datasets
 from logitmix_nlp.publishing.card.method import TERMS, describe_method
-from logitmix_nlp.publishing.card.sections import sections, split_card
+from logitmix_nlp.publishing.card.results import classification_figures, number_of_resamples
+from logitmix_nlp.publishing.card.write import sections, split_card
 from logitmix_nlp.publishing.hub.public_text import public_command
 from logitmix_nlp.training.methods import MIX_METHODS
 

@@ -9,9 +9,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData, metadata_load
 
 from logitmix_nlp.publishing.card import write_card
-from logitmix_nlp.publishing.card.facts import DatasetFacts, EvaluationFacts
-from logitmix_nlp.publishing.card.figures import Figure
-from logitmix_nlp.publishing.card.sections import MarkError, merge_body, merge_header, sections
+from logitmix_nlp.publishing.card.facts import DatasetFacts, EvaluationFacts, Figure
+from logitmix_nlp.publishing.card.write import MarkError, merge_body, merge_header, sections
 
 BODY = "# T\n\n<!-- logitmix:begin a -->\nold a\n<!-- logitmix:end a -->\n\nmine\n"
 NEW = BODY.replace("old a", "new a") + "<!-- logitmix:begin b -->\nb\n<!-- logitmix:end b -->\n"
