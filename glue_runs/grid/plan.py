@@ -9,12 +9,12 @@ from typing import Any
 
 import filelock
 
+from glue_runs.runs.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.runs.command_line import given_flags, to_flags
 from glue_runs.runs.job import ARGUMENTS
 from glue_runs.runs.recipe import RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.runs.results import GRID_NAME, is_finished, read_grid
-from glue_runs.tasks.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.tasks.glue import PAPER_TASKS, get_task
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.publishing.hub.secrets import without_credentials

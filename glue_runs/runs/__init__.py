@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run: arguments, recipe, driver and results."""
+"""One run, of texts or images: arguments, data, recipe, driver and results."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import DatasetDict
 
-from glue_runs.tasks.arguments import DataArguments, ModelArguments
+from glue_runs.runs.arguments import DataArguments, ModelArguments
 from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.labels import DataDescription
 from glue_runs.tasks.sources import HUB_NAME

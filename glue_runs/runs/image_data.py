@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets import DatasetDict, concatenate_datasets
 
-from glue_runs.tasks.data import load_named
+from glue_runs.runs.text_data import load_named
 from glue_runs.tasks.sources import parquet_parts
 from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments

@@ -21,14 +21,14 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
+from glue_runs.runs.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.runs.card import card_options
 from glue_runs.runs.command_line import parse_flags
 from glue_runs.runs.content import digests
+from glue_runs.runs.preprocessing import model_inputs, select_rows
 from glue_runs.runs.record import RecordWriter, RunState, all_values, check_results, find_run, run_record
-from glue_runs.tasks.arguments import DataArguments, ModelArguments, OutputArguments
-from glue_runs.tasks.data import load_data, needed_splits
+from glue_runs.runs.text_data import load_data, needed_splits
 from glue_runs.tasks.labels import DataDescription, resolve_labels
-from glue_runs.tasks.preprocessing import model_inputs, select_rows
 from glue_runs.tasks.scores import check_best_metric, make_compute_metrics
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, Columns, store_columns, stored_columns

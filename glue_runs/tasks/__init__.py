@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a task is: records, readers, scores and preprocessing."""
+"""What a task is: records, readers and scores."""
 
 from glue_runs.tasks.glue import GLUE_TASKS, GlueTask, get_task
 

@@ -10,7 +10,7 @@ import tiny
 import torch
 from transformers import TrainingArguments
 
-from glue_runs.tasks.arguments import DataArguments, ModelArguments
+from glue_runs.runs.arguments import DataArguments, ModelArguments
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainingArguments
 from logitmix_nlp.training.neutral_arguments import NEUTRAL, SCORING, is_neutral, scores_choose
 

@@ -9,8 +9,8 @@ import pytest
 import samples
 from datasets import ClassLabel, Value
 
-from glue_runs.tasks.arguments import DataArguments
-from glue_runs.tasks.data import load_data
+from glue_runs.runs.arguments import DataArguments
+from glue_runs.runs.text_data import load_data
 from glue_runs.tasks.glue import get_task
 
 

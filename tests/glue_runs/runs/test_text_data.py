@@ -5,8 +5,8 @@ import pytest
 import samples
 from datasets import Dataset, DatasetDict
 
-from glue_runs.tasks.arguments import DataArguments
-from glue_runs.tasks.data import load_data, needed_splits
+from glue_runs.runs.arguments import DataArguments
+from glue_runs.runs.text_data import load_data, needed_splits
 from glue_runs.tasks.glue import GLUE_TASKS, get_task
 
 TABLE = "sentence,label\nfine,yes\ndull,no\n"

@@ -6,10 +6,10 @@ import samples
 import tiny
 from transformers import AutoTokenizer
 
-from glue_runs.tasks.arguments import DataArguments
-from glue_runs.tasks.data import load_data
+from glue_runs.runs.arguments import DataArguments
+from glue_runs.runs.preprocessing import model_inputs, select, select_rows, tokenize
+from glue_runs.runs.text_data import load_data
 from glue_runs.tasks.labels import resolve_labels
-from glue_runs.tasks.preprocessing import model_inputs, select, select_rows, tokenize
 
 
 @pytest.fixture(scope="module")
