@@ -9,23 +9,24 @@ What is there already is not sent again. Only the model, its tokenizer or proces
 """
 
 import argparse
-import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from huggingface_hub import get_token
+import yaml
+from huggingface_hub import ModelCardData, get_token, metadata_load
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformers.utils import CONFIG_NAME
 
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.publishing.card.facts import LIBRARY_TAG
 from logitmix_nlp.publishing.hub.retries import HubPushError, RetryPolicy
 from logitmix_nlp.publishing.hub.secrets import check_token
 from logitmix_nlp.publishing.hub.upload import Target, push_files
 from logitmix_nlp.publishing.hub.white_list import CARD_NAME, publishable_files
 from logitmix_nlp.training.model_folders import check_loads
+from logitmix_nlp.whole_files import read_object
 
 __all__ = ["main"]
 
@@ -78,18 +79,27 @@ def check_no_token(argv: Sequence[str]) -> None:
 
 
 def outdated_card(folder: Path) -> str | None:
-    """What is wrong with a card of ours that was written before a temperature was stored or removed; else `None`."""
+    """What is wrong with a card of ours whose header names another temperature than the model's; else `None`."""
     card, config = folder / CARD_NAME, folder / CONFIG_NAME
-    text = card.read_bytes().decode("utf-8", errors="replace") if card.is_file() else ""
-    if not config.is_file() or "<!-- logitmix:begin" not in text:
+    try:
+        header = (metadata_load(card) or {}) if card.is_file() and config.is_file() else {}
+        data = ModelCardData(**header, ignore_metadata_errors=True)
+        if LIBRARY_TAG not in (data.tags or ()):
+            return None
+    except (ValueError, TypeError, yaml.YAMLError):
+        return None  # not UTF-8 or not valid: the push itself says so
+    own = [result for result in data.eval_results or () if result.source_url is None and result.verify_token is None]
+    # Cards of version 0.1 name the temperature with each of their metrics only.
+    of_metrics = ((result.metric_args or {}).get("temperature") for result in own)
+    named = header.get(TEMPERATURE_KEY, next(filter(None, of_metrics), None))
+    stored = read_object(config).get(TEMPERATURE_KEY)
+    if stored == named:
         return None
-    stored = json.loads(config.read_text(encoding="utf-8")).get(TEMPERATURE_KEY)
-    told = re.findall(r"(?:A temperature of |^\s+temperature: )([\d.]+(?:e[+-]?\d+)?)", text, re.MULTILINE)
-    if {f"{float(number):.4f}" for number in told} == (set() if stored is None else {f"{stored:.4f}"}):
-        return None
-    now = f"stores {TEMPERATURE_KEY} {stored}" if stored is not None else f"stores no {TEMPERATURE_KEY}"
+    now, then = (
+        f"no {TEMPERATURE_KEY}" if value is None else f"{TEMPERATURE_KEY} {value}" for value in (stored, named)
+    )
     return (
-        f"{config} {now}, but the results in {card} are of other logits: have the card written anew, with the command "
+        f"{config} has {now}, but the header of {card} has {then}: have the card written anew, with the command "
         "of the run and --do_eval or trainer.create_model_card(), and push again."
     )
 
@@ -114,10 +124,10 @@ def main(argv: Sequence[str], policy: RetryPolicy | None = None) -> int:
         place = check_place(options.path_in_repo)
         check_loads(options.folder)
         files = {place + name: options.folder / name for name in publishable_files(options.folder)}
+        outdated = outdated_card(options.folder)
     except (ValueError, OSError, HFValidationError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    outdated = outdated_card(options.folder)
     if outdated is not None:
         print("warning:", outdated, file=sys.stderr)
     target = Target(options.repo_id, private=options.private or None, revision=options.revision)

@@ -20,6 +20,7 @@ from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from logitmix_nlp.mixing.sites import find_sites
 from logitmix_nlp.publishing.card.facts import (
     HERE,
+    LIBRARY_TAG,
     CardFacts,
     CardOptions,
     DatasetFacts,
@@ -237,7 +238,7 @@ def _task(tasks: str | Sequence[str] | None, own: str) -> str:
 
 def _tags(args: Any, measured: bool) -> list[str]:
     family = ["logitmix"] if args.mix_method.startswith("logitmix") else []
-    return ["logitmix-nlp"] + ["calibration"] * measured + family + [method_tag(args.mix_method)]
+    return [LIBRARY_TAG] + ["calibration"] * measured + family + [method_tag(args.mix_method)]
 
 
 def _command(options: CardOptions) -> str | None:

@@ -15,6 +15,7 @@ from logitmix_nlp.publishing.hub.public_text import last_part
 
 __all__ = [
     "HERE",
+    "LIBRARY_TAG",
     "CardFacts",
     "CardOptions",
     "DatasetFacts",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 HERE = "."
+LIBRARY_TAG = "logitmix-nlp"
 UNNAMED = "local data"
 _HUB_FILE = re.compile(r"hf://datasets/([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]+)/")
 _MODEL_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")

@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
 from transformers import EvalPrediction
 
 from logitmix_nlp.calibration.metrics import calibration_metrics
+from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.functional.bootstrap import Interval, bootstrap_interval
 from logitmix_nlp.functional.calibration import GRID, ConfidenceBins, bin_index
 from logitmix_nlp.functional.checks import REGRESSION
@@ -211,6 +212,7 @@ def header(facts: CardFacts) -> dict[str, Any]:
         tags=list(facts.tags),
         model_name=facts.model_name if results else None,
         eval_results=results or None,
+        **({} if facts.temperature is None else {TEMPERATURE_KEY: facts.temperature}),
     )
     return data.to_dict()
 

@@ -19,6 +19,7 @@ from huggingface_hub import ModelCard, ModelCardData, eval_result_entries_to_yam
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from transformers.utils import logging
 
+from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.publishing.card.facts import CardFacts
 from logitmix_nlp.publishing.card.method import method_tag
 from logitmix_nlp.publishing.card.results import eval_result_entries, header
@@ -32,7 +33,7 @@ __all__ = ["OWNED_KEYS", "MarkError", "merge_body", "merge_header", "sections", 
 
 METHOD_TAGS = {*map(method_tag, MIX_METHODS), "logitmix", "calibration"}
 CARD, DIAGRAM, RESULTS = "README.md", "figures/reliability.png", ".eval_results"
-OWNED_KEYS = ("model-index", "metrics", "tags")
+OWNED_KEYS = ("model-index", "metrics", "tags", TEMPERATURE_KEY)
 _LIKE_A_MARK = re.compile(r"<!--\s*/?logitmix\s*:.*?(?:-->|$)", re.IGNORECASE | re.MULTILINE)
 _MARK = re.compile(r"<!-- logitmix:(begin|end) ([a-z-]+) -->")
 _KEY = re.compile(r"""("[^"]*"|'[^']*'|[A-Za-z_][^:#]*?)\s*:(?:\s|$)""")
@@ -216,6 +217,7 @@ def merge_header(old: str, new: Mapping[str, Any], retired_tags: Collection[str]
     ours = {
         "model-index": _merged_results(given.get("model-index") or [], new.get("model-index") or []),
         "metrics": new.get("metrics"),
+        TEMPERATURE_KEY: new.get(TEMPERATURE_KEY),
         "tags": _merged_tags(given.get("tags") or [], new.get("tags") or [], retired_tags),
     }
     merged = {**new, **given, **ours}

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import card_runs
 import pytest
 from hub_runs import POLICY, READ_TOKEN, TOKEN, local, saved_model
 from huggingface_hub import constants, snapshot_download
 from safetensors.torch import save_file
 
-from logitmix_nlp.commands.push import main
+from logitmix_nlp.commands.push import main, outdated_card
+from logitmix_nlp.publishing.card import write_card
 from logitmix_nlp.publishing.hub.white_list import publishable_files
 
 ROOT = Path(__file__).parents[3]
@@ -222,16 +224,58 @@ def test_a_token_is_read_as_huggingface_hub_reads_it(server, folder, monkeypatch
     assert push(folder) == 0
 
 
-def test_a_card_that_does_not_tell_the_temperature_is_told(server, folder, capsys):
-    mark = "<!-- logitmix:begin usage -->{}<!-- logitmix:end usage -->"
+OLD_CARD = """---
+tags: [logitmix-nlp]
+model-index:
+- name: tiny
+  results:
+  - task: {type: text-classification}
+    dataset: {name: d, type: local-data}
+    metrics:
+    - {type: accuracy, value: 0.5, args: {temperature: 1.5}}
+  - task: {type: text-generation}
+    dataset: {name: d, type: d}
+    metrics:
+    - {type: rouge, value: 0.5, args: {temperature: 0.7}}
+    source: {name: somebody, url: "https://example.org"}
+---
+A temperature of 3.0000 was tried, too.
+"""
+
+
+@pytest.mark.parametrize("card", [1.5, None, OLD_CARD], ids=["calibrated", "plain", "of an older version"])
+@pytest.mark.parametrize("stored", [1.5, 1.6, None])
+def test_a_card_whose_header_names_another_temperature_than_the_model_is_outdated(folder, card, stored):
+    path, config = folder / "README.md", json.loads((folder / "config.json").read_text())
+    path.unlink()
+    if card is OLD_CARD:
+        path.write_text(card)
+    else:
+        write_card(folder, facts=card_runs.facts(temperature=card))
+        path.write_text(path.read_text() + "\nA temperature of 3.0000 was tried, too.\n")
+    (folder / "config.json").write_text(json.dumps({**config, "calibration_temperature": stored}))
+    outdated = outdated_card(folder)
+    assert (outdated is None) == (stored == (1.5 if card is OLD_CARD else card))
+    assert outdated is None or "have the card written anew" in outdated
+
+
+def test_cards_of_others_and_damaged_ones_are_not_checked(server, folder, capsys):
     config = json.loads((folder / "config.json").read_text())
-    for temperature, told, outdated in ((1.5, "", True), (1.5, "A temperature of 1.5000, fitted", False),
-                                        (1.5, "A temperature of 1.6000, fitted", True), (None, "", False),
-                                        (None, "A temperature of 1.6000, fitted", True)):  # fmt: skip
-        (folder / "config.json").write_text(json.dumps({**config, "calibration_temperature": temperature}))
-        (folder / "README.md").write_text(f"---\nlicense: mit\n---\n{mark.format(told)}\n")
-        assert push(folder) == 0
-        assert ("have the card written anew" in capsys.readouterr().err) == outdated
+    (folder / "config.json").write_text(json.dumps({**config, "calibration_temperature": 1.5}))
+    for content in (
+        b"---\nlicense: mit\n---\n",
+        b"",
+        b"---\n- a\n---\n",
+        b"---\ntags: [\n---\n",
+        b"---\ntags: 3\n---\n",
+        b"\xff",
+        None,
+    ):
+        (folder / "README.md").write_bytes(content) if content is not None else (folder / "README.md").unlink()
+        assert outdated_card(folder) is None
+    write_card(folder, facts=card_runs.facts())
+    assert push(folder) == 0
+    assert "config.json has calibration_temperature 1.5, but the header of" in capsys.readouterr().err
 
 
 LOAD = """
