@@ -32,7 +32,7 @@ from logitmix_nlp.publishing.card.facts import (
 )
 from logitmix_nlp.publishing.card.method import describe_method, method_tag
 from logitmix_nlp.publishing.card.recipe import progress, recipe, selected_by, versions
-from logitmix_nlp.publishing.card.results import MIN_ROWS, classification_figures, number_of_resamples, score_figures
+from logitmix_nlp.publishing.card.results import MIN_ROWS, classification_metrics, number_of_resamples, score_metrics
 from logitmix_nlp.publishing.hub.public_text import last_part, public_command
 
 __all__ = ["card_facts", "evaluate_predictions"]
@@ -107,7 +107,7 @@ def card_facts(
     name = model_name or own_name.rsplit("/", 1)[-1]
     temperature = plain.config.to_dict().get(TEMPERATURE_KEY)
     sites = find_sites(model, args.mix_site) if args.loss_weights.needs_mixed else []
-    measured = any(figure.name == "ece" for evaluation in evaluations for figure in evaluation.figures)
+    measured = any(metric.name == "ece" for evaluation in evaluations for metric in evaluation.metrics)
     image = type(plain).__name__ in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values()
     given = [tags] if isinstance(tags, str) else list(tags or ())
     return CardFacts(
@@ -153,7 +153,7 @@ def evaluate_predictions(
     compute_metrics: Any = None,
     trained_on: bool = False,
 ) -> EvaluationFacts:
-    """Turn the predictions for one dataset into figures with intervals.
+    """Turn the predictions for one dataset into metrics with intervals.
 
     Args:
         output (`EvalLoopOutput`): Predictions `(N, C)`, labels and metrics without prefix.
@@ -172,18 +172,18 @@ def evaluate_predictions(
     logits, labels = first_output(output.predictions), first_output(output.label_ids)
     size = 0 if logits is None else int(np.size(logits))
     resamples = number_of_resamples(size, output.num_samples, options.n_resamples)
-    figures, bins = (), None
+    metrics, bins = (), None
     if kind == SINGLE_LABEL and logits is not None:
-        figures = classification_figures(logits, labels.reshape(-1), options.n_bins, resamples)
+        metrics = classification_metrics(logits, labels.reshape(-1), options.n_bins, resamples)
         enough = output.num_samples >= MIN_ROWS
         bins = confidence_bins(logits, labels.reshape(-1), options.n_bins, from_logits=True) if enough else None
-    ours = {figure.name for figure in figures}
+    ours = {metric.name for metric in metrics}
     scores = {name: value for name, value in output.metrics.items() if name not in ours}
     # Lists are those of batches, which cannot be drawn from row by row.
     predictions = logits if isinstance(output.predictions, list) else output.predictions
     label_ids = labels if isinstance(output.label_ids, list) else output.label_ids
-    theirs = score_figures(compute_metrics, scores, predictions, label_ids, resamples)
-    return EvaluationFacts(dataset, output.num_samples, (*theirs, *figures), resamples, bins, trained_on)
+    theirs = score_metrics(compute_metrics, scores, predictions, label_ids, resamples)
+    return EvaluationFacts(dataset, output.num_samples, (*theirs, *metrics), resamples, bins, trained_on)
 
 
 def evaluation_datasets(trainer: Trainer) -> dict[str, Any]:

@@ -20,8 +20,8 @@ __all__ = [
     "CardOptions",
     "DatasetFacts",
     "EvaluationFacts",
-    "Figure",
     "MethodFacts",
+    "Metric",
     "command_of_process",
     "data_title",
     "describe_dataset",
@@ -58,12 +58,12 @@ class DatasetFacts:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of one evaluation.
+class Metric:
+    """One metric of one evaluation.
 
     Args:
         name (`str`): As metrics are named: `accuracy`, `ece`, `matthews_correlation`.
-        value (`float`): The figure of all rows.
+        value (`float`): Its value for all rows.
         low (`float`, *optional*): Lower end of its 95% interval; `None` where there is none.
         high (`float`, *optional*): Upper end; above `low`.
         n_bins (`int`, *optional*): Confidence bins of `ece` and `oe`.
@@ -83,7 +83,7 @@ class EvaluationFacts:
     Args:
         dataset (`DatasetFacts`): What it was evaluated on.
         rows (`int`): How many rows.
-        figures (`tuple` of `Figure`): Scores and calibration.
+        metrics (`tuple` of `Metric`): Scores and calibration.
         n_resamples (`int`): Resamples behind the intervals; 0 if there are none.
         bins (`ConfidenceBins`, *optional*): For the reliability diagram of a single-label classifier.
         trained_on (`bool`): Whether the model was trained on the same rows.
@@ -91,7 +91,7 @@ class EvaluationFacts:
 
     dataset: DatasetFacts
     rows: int
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
     n_resamples: int = 0
     bins: ConfidenceBins | None = None
     trained_on: bool = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a card says of a run: names of the data, figures, method, metadata for machines."""
+"""What a card says of a run: names of the data, metrics, method, metadata for machines."""
 
 import math
 
@@ -29,7 +29,7 @@ from logitmix_nlp.publishing.card.citations import BIBTEX, METHOD_PAPERS
 from logitmix_nlp.publishing.card.collect import evaluate_predictions
 from logitmix_nlp.publishing.card.facts import describe_dataset, is_local_path, name_datasets
 from logitmix_nlp.publishing.card.method import TERMS, describe_method
-from logitmix_nlp.publishing.card.results import classification_figures, number_of_resamples
+from logitmix_nlp.publishing.card.results import classification_metrics, number_of_resamples
 from logitmix_nlp.publishing.card.write import sections, split_card
 from logitmix_nlp.publishing.hub.public_text import public_command
 from logitmix_nlp.training.methods import MIX_METHODS
@@ -53,13 +53,13 @@ def benchmark_results(folder):
     return parse_eval_result_entries(yaml.safe_load((folder / ".eval_results/logitmix-nyu-mll-glue.yaml").read_text()))
 
 
-# ---- Figures ----
+# ---- Metrics ----
 
 
 def test_intervals_are_those_of_the_figures_of_resampled_rows():
     logits, labels = classified()
-    found = {figure.name: figure for figure in classification_figures(logits, labels, n_bins=10, n_resamples=80)}
-    assert {name: figure.value for name, figure in found.items()} == {
+    found = {metric.name: metric for metric in classification_metrics(logits, labels, n_bins=10, n_resamples=80)}
+    assert {name: metric.value for name, metric in found.items()} == {
         "accuracy": (logits.argmax(1) == labels).mean(),
         **calibration_metrics(logits, labels, n_bins=10),
     }
@@ -82,7 +82,7 @@ def test_intervals_are_those_of_the_figures_of_resampled_rows():
 
 def test_no_interval_promises_certainty():
     logits = np.array([[3.0, 0.0]] * 40, dtype=np.float32)
-    accuracy = classification_figures(logits, np.zeros(40, dtype=int), n_resamples=50)[0]
+    accuracy = classification_metrics(logits, np.zeros(40, dtype=int), n_resamples=50)[0]
     assert (accuracy.value, accuracy.low, accuracy.high) == (1.0, None, None)
     assert number_of_resamples(60, 20) == 0
     assert number_of_resamples(2_000_000, 1_000_000) == 200
@@ -96,9 +96,9 @@ def test_a_regression_has_correlations_with_intervals_and_no_calibration(tmp_pat
     output = EvalLoopOutput(predictions, labels, compute(EvalPrediction(predictions, labels)), 50)
     facts = DatasetFacts("GLUE STS-B", "nyu-mll/glue", "stsb", "validation")
     found = evaluate_predictions(output, facts, REGRESSION, CardOptions(n_resamples=100), compute_metrics=compute)
-    assert [figure.name for figure in found.figures] == ["pearson", "spearmanr", "combined_score"]
-    assert found.figures[0].value == np.corrcoef(predictions[:, 0], labels)[0, 1]
-    assert all(figure.low < figure.value < figure.high for figure in found.figures)
+    assert [metric.name for metric in found.metrics] == ["pearson", "spearmanr", "combined_score"]
+    assert found.metrics[0].value == np.corrcoef(predictions[:, 0], labels)[0, 1]
+    assert all(metric.low < metric.value < metric.high for metric in found.metrics)
     card = write_card(
         tmp_path,
         facts=card_runs.facts(
@@ -114,7 +114,7 @@ def test_a_regression_has_correlations_with_intervals_and_no_calibration(tmp_pat
     (entry,) = parse_eval_result_entries(
         yaml.safe_load((tmp_path / ".eval_results/logitmix-nyu-mll-glue.yaml").read_text())
     )
-    assert (entry.dataset_id, entry.task_id, entry.value) == ("nyu-mll/glue", "stsb", found.figures[2].value)
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("nyu-mll/glue", "stsb", found.metrics[2].value)
 
 
 def test_a_score_that_fails_on_a_resample_has_no_interval():
@@ -129,16 +129,16 @@ def test_a_score_that_fails_on_a_resample_has_no_interval():
     found = evaluate_predictions(
         output, DatasetFacts("d"), SINGLE_LABEL, CardOptions(n_resamples=50), compute_metrics=compute
     )
-    assert [figure.name for figure in found.figures] == ["score", "accuracy", "ece", "oe", "nll", "brier"]
-    assert found.figures[0].low is None
-    assert found.figures[1].value == (logits.argmax(1) == labels).mean()
+    assert [metric.name for metric in found.metrics] == ["score", "accuracy", "ece", "oe", "nll", "brier"]
+    assert found.metrics[0].low is None
+    assert found.metrics[1].value == (logits.argmax(1) == labels).mean()
 
 
 def test_several_labels_per_row_are_scored_but_not_calibrated(tmp_path):
     logits, labels = classified()[0], np.eye(3)[classified()[1]]
     output = EvalLoopOutput(logits, labels, {"exact_match": 0.5}, 60)
     evaluation = evaluate_predictions(output, DatasetFacts("d"), MULTI_LABEL, CardOptions(n_resamples=0))
-    assert [figure.name for figure in evaluation.figures] == ["exact_match"]
+    assert [metric.name for metric in evaluation.metrics] == ["exact_match"]
     card = write_card(tmp_path, facts=card_runs.facts(kind=MULTI_LABEL, evaluations=(evaluation,), missing=None))
     assert "logits.sigmoid()" in card.read_text()
     assert "Calibration was not measured" in card.read_text()

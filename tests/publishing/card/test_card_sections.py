@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData, metadata_load
 
 from logitmix_nlp.publishing.card import write_card
-from logitmix_nlp.publishing.card.facts import DatasetFacts, EvaluationFacts, Figure
+from logitmix_nlp.publishing.card.facts import DatasetFacts, EvaluationFacts, Metric
 from logitmix_nlp.publishing.card.write import MarkError, merge_body, merge_header, sections
 
 BODY = "# T\n\n<!-- logitmix:begin a -->\nold a\n<!-- logitmix:end a -->\n\nmine\n"
@@ -18,13 +18,13 @@ NEW = BODY.replace("old a", "new a") + "<!-- logitmix:begin b -->\nb\n<!-- logit
 
 def evaluated(accuracy: float, **changes):
     """Facts with one result."""
-    evaluation = EvaluationFacts(DatasetFacts("d"), 50, (Figure("accuracy", accuracy),))
+    evaluation = EvaluationFacts(DatasetFacts("d"), 50, (Metric("accuracy", accuracy),))
     return card_runs.facts(evaluations=(evaluation,), missing=None, **changes)
 
 
 def test_an_interval_that_excludes_its_figure_says_so_in_the_cell(tmp_path):
-    figures = (Figure("ece", 0.1, 0.0, 0.05), Figure("nll", 0.1, 0.0, 0.2), Figure("accuracy", 0.5))
-    evaluation = EvaluationFacts(DatasetFacts("d"), 50, figures, n_resamples=100)
+    metrics = (Metric("ece", 0.1, 0.0, 0.05), Metric("nll", 0.1, 0.0, 0.2), Metric("accuracy", 0.5))
+    evaluation = EvaluationFacts(DatasetFacts("d"), 50, metrics, n_resamples=100)
     text = write_card(tmp_path, facts=card_runs.facts(evaluations=(evaluation,), missing=None)).read_text()
     cells = [line.split(" | ")[1:] for line in text.splitlines() if line.startswith(("| ECE", "| NLL", "| Acc"))]
     assert cells == [
