@@ -153,5 +153,5 @@ class CardMixin:
             "finetuned_from": finetuned_from, "tasks": tasks, "dataset_tags": dataset_tags, "dataset": dataset,
             "dataset_args": dataset_args,
         }  # fmt: skip
-        facts = card_facts(self, predictions, options=self.card_options, missing=missing, **given)
+        facts = card_facts(self, predictions, given, missing)
         write_card(self.args.output_dir, facts=facts, secrets=(self.args.hub_token,))

@@ -41,54 +41,33 @@ logger = logging.get_logger(__name__)
 
 
 def card_facts(
-    trainer: Trainer,
-    predictions: Mapping[str, Any],
-    *,
-    options: CardOptions,
-    missing: str | None = None,
-    language: str | Sequence[str] | None = None,
-    license: str | None = None,
-    tags: str | Sequence[str] | None = None,
-    model_name: str | None = None,
-    finetuned_from: str | None = None,
-    tasks: str | Sequence[str] | None = None,
-    dataset_tags: str | Sequence[str] | None = None,
-    dataset: str | Sequence[str] | None = None,
-    dataset_args: str | Sequence[str] | None = None,
+    trainer: Trainer, predictions: Mapping[str, Any], given: Mapping[str, Any], missing: str | None = None
 ) -> CardFacts:
     """Collect what a card says.
 
     Args:
-        trainer (`LogitMixTrainer`): Trained, or not.
+        trainer (`LogitMixTrainer`): Trained, or not; its `card_options` say what it cannot know.
         predictions (`Mapping[str, EvalLoopOutput]`): Of the weights it holds, by name of the evaluation dataset, `""`
             for a single one; metrics without prefix.
-        options (`CardOptions`): What the trainer cannot know.
+        given (`Mapping[str, Any]`): Arguments of [`create_model_card`].
         missing (`str`, *optional*): Why there are no predictions.
-        language (`str` or `Sequence[str]`, *optional*): Language of the texts.
-        license (`str`, *optional*): Licence of the model.
-        tags (`str` or `Sequence[str]`, *optional*): More tags for the Hub.
-        model_name (`str`, *optional*): Name of the model.
-        finetuned_from (`str`, *optional*): Base model.
-        tasks (`str` or `Sequence[str]`, *optional*): Task of the pipeline.
-        dataset_tags (`str` or `Sequence[str]`, *optional*): Names of the evaluation data on the Hub.
-        dataset (`str` or `Sequence[str]`, *optional*): Their names for readers.
-        dataset_args (`str` or `Sequence[str]`, *optional*): Their configurations.
 
     Returns:
         `CardFacts`: Without absolute paths, secrets and guesses.
 
     Raises:
-        ValueError: If there are neither one nor as many dataset names as evaluation datasets.
+        ValueError: If the number of dataset names is neither one nor that of the evaluation datasets.
     """
-    args, state, model = trainer.args, trainer.state, trainer.accelerator.unwrap_model(trainer.model)
+    args, state, options = trainer.args, trainer.state, trainer.card_options
+    model = trainer.accelerator.unwrap_model(trainer.model)
     adapter = not isinstance(model, PreTrainedModel)
     plain = model.get_base_model() if adapter else model
     kind = _kind(plain.config)
     sources = evaluation_datasets(trainer)
-    language = language or options.language
+    names = [_listed(given.get(name)) for name in ("dataset_tags", "dataset", "dataset_args")]
     known = {name: describe_dataset(rows, name) for name, rows in sources.items()}
     known = {name: options.evaluation_data.get(name, facts) for name, facts in known.items()}
-    known = name_datasets(known, dataset_tags, dataset, dataset_args) if known else {}
+    known = name_datasets(known, *names) if known else {}
     evaluations = [
         evaluate_predictions(
             output,
@@ -100,20 +79,19 @@ def card_facts(
         )
         for name, output in predictions.items()
     ]
-    training = _training_data(trainer, options, dataset_tags, dataset, dataset_args)
-    base, base_known = _base(finetuned_from, options.finetuned_from, plain.config._name_or_path, args.output_dir)
+    loaded = (given.get("finetuned_from"), options.finetuned_from, plain.config._name_or_path)
+    base, base_known = _base(loaded, args.output_dir)
     hub_base = base if base and not is_local_path(base) else None
-    own_name, repo_id = trainer.hub_model_id or _folder(args.output_dir), trainer.hub_model_id or HERE
-    name = model_name or own_name.rsplit("/", 1)[-1]
+    repo_id = trainer.hub_model_id or HERE
     temperature = plain.config.to_dict().get(TEMPERATURE_KEY)
     sites = find_sites(model, args.mix_site) if args.loss_weights.needs_mixed else []
     measured = any(metric.name == "ece" for evaluation in evaluations for metric in evaluation.metrics)
     image = type(plain).__name__ in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values()
-    given = [tags] if isinstance(tags, str) else list(tags or ())
+    tasks = _listed(given.get("tasks")) or ["image-classification" if image else "text-classification"]
     return CardFacts(
-        model_name=name,
+        model_name=given.get("model_name") or Path(trainer.hub_model_id or os.path.abspath(args.output_dir)).name,
         repo_id=repo_id,
-        task=_task(tasks, "image-classification" if image else "text-classification"),
+        task=tasks[0],
         kind=kind,
         architecture=type(plain).__name__,
         labels=tuple(str(plain.config.id2label[place]) for place in sorted(plain.config.id2label)),
@@ -122,7 +100,7 @@ def card_facts(
         ),
         recipe=recipe(args, state),
         progress=progress(args, state, trainer.is_in_train),
-        training_data=training,
+        training_data=_training_data(trainer, names),
         training_rows=_rows(trainer.train_dataset),
         evaluations=tuple(evaluations),
         missing=None if evaluations else missing or "the trainer has no evaluation dataset.",
@@ -136,9 +114,9 @@ def card_facts(
         max_length=options.max_length,
         temperature=None if temperature is None else float(temperature),
         main_metric=options.main_metric,
-        license=license or _license_of(base),
-        language=tuple([language] if isinstance(language, str) else language or ()),
-        tags=tuple(dict.fromkeys([*given, "generated_from_trainer", *_tags(args, measured)])),
+        license=given.get("license") or _license_of(base),
+        language=tuple(_listed(given.get("language") or options.language)),
+        tags=tuple(dict.fromkeys([*_listed(given.get("tags")), "generated_from_trainer", *_tags(args, measured)])),
         command=_command(options),
         versions=versions(),
     )
@@ -153,22 +131,7 @@ def evaluate_predictions(
     compute_metrics: Any = None,
     trained_on: bool = False,
 ) -> EvaluationFacts:
-    """Turn the predictions for one dataset into metrics with intervals.
-
-    Args:
-        output (`EvalLoopOutput`): Predictions `(N, C)`, labels and metrics without prefix.
-        dataset (`DatasetFacts`): What the rows are.
-        kind (`str`): Problem type of the model.
-        options (`CardOptions`): Bins and resamples.
-        compute_metrics (`Callable`, *optional*): What made the metrics, if it takes all rows at once.
-        trained_on (`bool`): Whether the model was trained on the rows.
-
-    Returns:
-        `EvaluationFacts`: Calibration only for classifiers of one label per row.
-
-    Raises:
-        ValueError: See [`functional.confidence_bins`].
-    """
+    """Score the `EvalLoopOutput` of one dataset; calibration only for classifiers of one label per row."""
     logits, labels = first_output(output.predictions), first_output(output.label_ids)
     size = 0 if logits is None else int(np.size(logits))
     resamples = number_of_resamples(size, output.num_samples, options.n_resamples)
@@ -194,9 +157,13 @@ def evaluation_datasets(trainer: Trainer) -> dict[str, Any]:
     return {} if data is None else {"": data}
 
 
-def _base(given: str | None, told: str | None, loaded: str, output_dir: str) -> tuple[str | None, bool]:
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) and value else list(value or ())
+
+
+def _base(names: Sequence[str | None], output_dir: str) -> tuple[str | None, bool]:
     """The base model and whether it is known; a model that was saved here before is not the base of itself."""
-    base = given if given is not None else told if told is not None else loaded
+    base = next((name for name in names if name is not None), None)
     if not base:
         return None, True  # made from a configuration
     here = Path(os.path.realpath(output_dir))
@@ -206,19 +173,19 @@ def _base(given: str | None, told: str | None, loaded: str, output_dir: str) -> 
 
 
 def _kind(config: Any) -> str:
+    """Problem type of a model."""
     if config.num_labels == 1 or config.problem_type == REGRESSION:
         return REGRESSION
     return MULTI_LABEL if config.problem_type == MULTI_LABEL else SINGLE_LABEL
 
 
-def _training_data(trainer: Trainer, options: CardOptions, tags: Any, names: Any, configs: Any) -> tuple:
+def _training_data(trainer: Trainer, names: Sequence[list[str]]) -> tuple[DatasetFacts, ...]:
     if trainer.train_dataset is None:
         return ()
-    if options.training_data is not None:
-        return (options.training_data,)
-    found = {"": describe_dataset(trainer.train_dataset)}
-    first = [value if value is None or isinstance(value, str) else value[0] for value in (tags, names, configs)]
-    return tuple(name_datasets(found, *first).values())
+    if trainer.card_options.training_data is not None:
+        return (trainer.card_options.training_data,)
+    facts = {"": describe_dataset(trainer.train_dataset)}
+    return tuple(name_datasets(facts, *(name[:1] for name in names)).values())
 
 
 def _rows(dataset: Any) -> int | None:
@@ -226,14 +193,6 @@ def _rows(dataset: Any) -> int | None:
         return None if dataset is None else len(dataset)
     except TypeError:  # rows of a stream are not counted
         return None
-
-
-def _folder(output_dir: str) -> str:
-    return Path(os.path.abspath(output_dir)).name
-
-
-def _task(tasks: str | Sequence[str] | None, own: str) -> str:
-    return own if not tasks else tasks if isinstance(tasks, str) else tasks[0]
 
 
 def _tags(args: Any, measured: bool) -> list[str]:

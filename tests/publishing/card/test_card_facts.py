@@ -204,7 +204,7 @@ def test_a_dataset_from_the_hub_says_so_itself():
 
 def test_names_given_to_create_model_card_win():
     found = {"a": DatasetFacts("x", split="s"), "b": DatasetFacts("x", split="s")}
-    named = name_datasets(found, "nyu-mll/glue", ["A", "B"], "mnli")
+    named = name_datasets(found, ["nyu-mll/glue"], ["A", "B"], ["mnli"])
     assert named["b"] == DatasetFacts("B", "nyu-mll/glue", "mnli", "s b")
     with pytest.raises(ValueError, match=r"one for each of the 2 evaluation datasets \(a, b\), got 3"):
         name_datasets(found, ["a", "b", "c"])
