@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `Trainer` whose model card tells the results of the weights that it saves."""
+"""A `Trainer` whose model card holds the results of the weights that it saves."""
 
 from typing import Any
 
@@ -70,8 +70,8 @@ class CardMixin:
         """Evaluate as the base class does, and keep what was predicted for an evaluation dataset."""
         source, self._evaluated = self._evaluated, None
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
-        told = any(source is dataset for dataset in evaluation_datasets(self).values())
-        if told and (output.predictions is not None or self.args.batch_eval_metrics):
+        of_the_card = any(source is dataset for dataset in evaluation_datasets(self).values())
+        if of_the_card and (output.predictions is not None or self.args.batch_eval_metrics):
             metrics = {name.removeprefix(f"{metric_key_prefix}_"): value for name, value in output.metrics.items()}
             metrics = {name: value for name, value in metrics.items() if name not in SPEED}
             self._kept[id(source)] = (source, self._weights_key(), output._replace(metrics=metrics))
@@ -83,27 +83,24 @@ class CardMixin:
         return (self.state.global_step, versions, vars(self.model.config).get(TEMPERATURE_KEY))
 
     def _fresh(self) -> dict[str, EvalLoopOutput]:
-        """What is kept of the weights at hand."""
-        key, found = self._weights_key(), {}
-        for name, dataset in evaluation_datasets(self).items():
-            kept = self._kept.get(id(dataset))
-            if kept is not None and kept[1] == key:
-                found[name] = kept[2]
-        return found
+        """Predictions of the weights at hand, by name of the evaluation dataset."""
+        now, none = self._weights_key(), (None, None, None)
+        kept = {name: self._kept.get(id(dataset), none) for name, dataset in evaluation_datasets(self).items()}
+        return {name: output for name, (_, key, output) in kept.items() if key == now}
 
     def predict_for_card(self) -> str | None:
         """Predict the evaluation datasets with the weights at hand, unless that was just done; on all processes.
 
         Returns:
-            `str`, *optional*: Why there are no predictions, in which case a warning was logged; `None` if all is well.
+            `str`, *optional*: Why there are no predictions, which was then logged as a warning; `None` if there are.
         """
         try:
             for name, dataset in evaluation_datasets(self).items():
                 if name not in self._fresh():
                     self.predict(dataset, metric_key_prefix="eval")
-        except Exception as error:  # of the user's metrics or data, say: no reason to lose a trained model
-            said = " ".join(redact(error, self.args.hub_token).split())
-            reason = f"the evaluation failed ({type(error).__name__}: {said})."
+        except Exception as error:  # of the user's metrics or data, say, which must not cost a trained model
+            message = " ".join(redact(error, self.args.hub_token).split())
+            reason = f"the evaluation failed ({type(error).__name__}: {message})."
             logger.warning(f"The model card has no results: {reason}")
             return reason
         lost = [name or "eval_dataset" for name in evaluation_datasets(self) if name not in self._fresh()]

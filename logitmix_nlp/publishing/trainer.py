@@ -41,15 +41,15 @@ class PublishingMixin(CardMixin):
 
     - A push reads a copy of the checkpoint, or itself if it stays, so each commit "Training in progress, step N" holds
       the model of step N. No save is skipped: they wait in a queue (`hub_always_push` changes nothing).
-    - Calls that fail for a passing reason are repeated with back-off. What fails in the end is warned of at the next
-      save and at the end, with the cause; training goes on, also when the Hub is down at the start.
+    - Transient errors are retried with back-off. Others are logged with their cause at the next save and at the end;
+      training goes on, also when the Hub is down at the start.
     - Only a white list is uploaded, see [`hub.white_list.publishable_files`]; no optimizer state, so that with
       `hub_strategy="checkpoint"` and `"all_checkpoints"` the copies on the Hub can be loaded and evaluated, while
       resuming needs the local folder. `training_args.bin` is saved without `hub_token`.
     - Only `waiting_saves` copies wait, in `output_dir/unpushed`, so that the disk does not fill; later saves replace
-      one that is given up. With `hub_strategy="all_checkpoints"` none does, so each is tried until training ends;
-      copies are made if `save_total_limit` may delete the checkpoint, and stay while the disk has room.
-      What is not pushed in the end is named in `lost_checkpoints`; a run that was killed pushes it when it goes on.
+      one that is given up. With `hub_strategy="all_checkpoints"` they do not, so each is retried until training ends;
+      copies are made if `save_total_limit` may delete the checkpoint, and stay while the disk has room. Those not
+      pushed in the end are named in `lost_checkpoints`; a run that was killed pushes them when it is resumed.
 
     Explicit [`push_to_hub`] raises [`HubPushError`]; `push_error` holds the cause of the last push that failed.
     """
@@ -87,7 +87,7 @@ class PublishingMixin(CardMixin):
     # ---- Pushing ----
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Make the repository; if the Hub does not answer, warn, and do it with the first push.
+        """Create the repository; if the Hub does not answer, warn, and create it with the first push.
 
         Args:
             token (`str`, *optional*): Token that may write. Default: `args.hub_token`, or that of the login.
@@ -107,8 +107,8 @@ class PublishingMixin(CardMixin):
         except Exception as error:
             self.push_error = cause_of(error, target.token)
             logger.warning(
-                f"The Hub repository {target.repo_id} could not be made: {self.push_error}. Training starts all the "
-                "same, and it is tried again with each push."
+                f"The Hub repository {target.repo_id} could not be created: {self.push_error}. Training starts, "
+                "and each push tries again."
             )
         self.hub_model_id = target.repo_id
 
@@ -135,7 +135,7 @@ class PublishingMixin(CardMixin):
         return {save.name: save.advice for save in self._lost}
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as the base class does; if that ends with an error, saves that wait are not pushed any more."""
+        """Train as the base class does; after an error, saves that wait are not pushed any more."""
         try:
             self._queue_what_was_left(resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -161,7 +161,7 @@ class PublishingMixin(CardMixin):
         self._enqueue(checkpoint_folder, f"step {step}", commits, self._target(), own)
 
     def _queue_what_was_left(self, checkpoint: str | bool | None) -> None:
-        """Queue checkpoints that an earlier process may not have pushed, up to the one that the run goes on from."""
+        """Queue checkpoints that an earlier process may not have pushed, up to the one that the run resumes."""
         if not self.args.push_to_hub or not self.is_world_process_zero():
             return
         self._looked_for_left, target, output_dir = True, self._target(), Path(self.args.output_dir)

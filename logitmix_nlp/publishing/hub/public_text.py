@@ -27,17 +27,10 @@ def last_part(path: str) -> str:
 
 
 def public_text(text: str, *tokens: str | None) -> str:
-    """One value as it may be published.
+    """One value, such as that of a flag, as it may be published: without tokens, those in use and what looks like one.
 
     Of paths from a root or a home folder, upwards (`..`) and of `file:` addresses the last part stays; so within JSON.
     Addresses lose names, passwords and secret queries.
-
-    Args:
-        text (`str`): The value, such as that of a flag.
-        tokens (`str`, *optional*): Tokens in use, which are replaced like everything that looks like one.
-
-    Returns:
-        `str`: The value, most often as it was.
     """
     if text.lstrip().startswith(("{", "[")):
         try:
@@ -53,15 +46,7 @@ def public_text(text: str, *tokens: str | None) -> str:
 
 
 def public_values(value: Any, *tokens: str | None) -> Any:
-    """JSON values as they may be published: without entries of secret names, strings as [`public_text`] leaves them.
-
-    Args:
-        value (`Any`): A dictionary, list, string, path, number or `None`.
-        tokens (`str`, *optional*): Tokens in use.
-
-    Returns:
-        The same, copied.
-    """
+    """Copy JSON values without entries of secret names, and with strings as [`public_text`] leaves them."""
     if isinstance(value, dict):
         return {name: public_values(item, *tokens) for name, item in value.items() if not is_secret_name(str(name))}
     if isinstance(value, (list, tuple)):
@@ -70,7 +55,7 @@ def public_values(value: Any, *tokens: str | None) -> Any:
 
 
 def public_words(argv: Sequence[str]) -> list[str]:
-    """The words of a command line that may be published; secrets and caches are left out with their flags."""
+    """The words of a command line as [`public_text`] leaves them; secrets and caches are left out with their flags."""
     shown, skip = [], False
     for word in map(str, argv):
         if skip and not word.startswith("-"):
@@ -87,40 +72,19 @@ def public_words(argv: Sequence[str]) -> list[str]:
 
 
 def public_command(argv: Sequence[str]) -> str:
-    """A command line without secrets, for a shell, with values as [`public_text`] leaves them.
-
-    Args:
-        argv (`Sequence[str]`): Program and arguments.
-
-    Returns:
-        `str`: Quoted where a shell needs it. Flags of tokens, passwords and caches are left out with their values.
-    """
+    """The [`public_words`] of a command line, quoted where a shell needs it."""
     return shlex.join(public_words(argv))
 
 
 def public_arguments(args: "TrainingArguments") -> dict[str, Any]:
-    """Training arguments as JSON values that may be published.
-
-    Args:
-        args (`TrainingArguments`): The arguments.
-
-    Returns:
-        `dict[str, Any]`: All fields but those that hold secrets, as [`public_values`] leaves them.
-    """
+    """All fields of training arguments that hold no secrets, as [`public_values`] leaves them."""
     return public_values(json.loads(json.dumps(args.to_dict(), default=str)), args.hub_token)
 
 
 def public_result(content: bytes) -> bytes:
     """The content of a `result.json` as it may be published; the local file keeps its paths, to repeat the run.
 
-    Args:
-        content (`bytes`): JSON; an entry `command` is the list of the words of a command line.
-
-    Returns:
-        `bytes`: JSON.
-
-    Raises:
-        ValueError: If it is no JSON.
+    An entry `command` is the list of the words of a command line. Raises a `ValueError` if it is not JSON.
     """
     values = json.loads(content)
     public = public_values(values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saves that wait for the Hub: pushed in order by one thread, retried, and named if they are lost."""
+"""Saves that wait for the Hub: pushed in order by one thread, retried, and named if they cannot be pushed."""
 
 import atexit
 import contextlib
@@ -25,35 +25,22 @@ from logitmix_nlp.publishing.hub.upload import Target, push_command
 from logitmix_nlp.training.checkpoints import numbered_checkpoints
 
 __all__ = [
-    "KEPT_NAME",
-    "UNFINISHED",
-    "PushQueue",
-    "Save",
-    "advice_for",
-    "finish_at_exit",
-    "last_step",
-    "left_checkpoints",
+    "KEPT_NAME", "UNFINISHED", "PushQueue", "Save", "advice_for", "finish_at_exit", "last_step", "left_checkpoints",
     "new_copy",
-]
+]  # fmt: skip
 
 logger = logging.get_logger(__name__)
 KEPT_NAME = "unpushed"  # folder of the copies, in `output_dir`
+ROOM = 10  # copies that must still fit on the disk; a checkpoint with its optimizer takes as much as three
+UNFINISHED: set["PushQueue"] = set()  # with saves that wait or messages that nobody read
 _CHECKPOINT = re.compile(rf"({PREFIX_CHECKPOINT_DIR}-(\d+))(\.\d+)?")
 
 
 def advice_for(folder: Path, output_dir: Path, target: Target, own: str | None) -> str:
-    """What to do if a save is not pushed.
+    """What to do if a save is not pushed, with a command line at the end.
 
-    A checkpoint is never to be pushed by hand to the root of the repository, where the finished model lies.
-
-    Args:
-        folder (`Path`): Where it lies.
-        output_dir (`Path`): Folder of the run.
-        target (`Target`): Where to push.
-        own (`str`, *optional*): Folder in the repository that nothing later is pushed to.
-
-    Returns:
-        `str`: A sentence with a command line at its end.
+    That command pushes a checkpoint to its `own` folder, never to the root of the repository, where the finished model
+    lies; without such a folder, later saves replace this one.
     """
     if own is not None:
         return f"To push it: {push_command(folder, target, own)}"
@@ -64,23 +51,13 @@ def advice_for(folder: Path, output_dir: Path, target: Target, own: str | None) 
 
 
 def new_copy(copies: Path, name: str) -> Path:
-    """A folder that is not there yet, for the copy of a save.
-
-    Args:
-        copies (`Path`): Folder of the copies.
-        name (`str`): Name of a checkpoint if no later save replaces it; else another.
-    """
+    """A folder that is not there yet, for the copy of a save."""
     names = chain([name], (f"{name}.{number}" for number in count(1)))
     return next(copies / name for name in names if not (copies / name).exists())
 
 
 def last_step(checkpoint: str | bool | None, output_dir: str | Path) -> float | None:
-    """The step of the checkpoint that a run goes on from; `None` if it starts anew, or from another folder.
-
-    Args:
-        checkpoint (`str` or `bool`, *optional*): What `Trainer.train` is given; `True` is the last one.
-        output_dir (`str` or `Path`): Folder of the run.
-    """
+    """The step of the checkpoint that `Trainer.train` resumes; `None` if it starts anew, or from another folder."""
     if checkpoint is True:
         return math.inf
     if not checkpoint or Path(checkpoint).resolve().parent != Path(output_dir).resolve():
@@ -90,18 +67,15 @@ def last_step(checkpoint: str | bool | None, output_dir: str | Path) -> float | 
 
 
 def left_checkpoints(output_dir: Path, until: float | None, target: Target, wanted: bool) -> list[tuple[int, Path]]:
-    """Checkpoints that earlier processes of a run may not have pushed; deletes copies of no use.
+    """Step and folder of the checkpoints that earlier processes of a run may not have pushed; deletes useless copies.
 
-    Those are half copies, copies of saves that later ones replace, and of steps that the run does not go on from.
+    Useless are half copies, copies of saves that later ones replace, and of steps that the run does not resume.
 
     Args:
         output_dir (`Path`): Folder of the run.
-        until (`float`, *optional*): The step that the run goes on from; `None` if it starts anew.
+        until (`float`, *optional*): The step that the run resumes; `None` if it starts anew.
         target (`Target`): Where to push, for messages.
         wanted (`bool`): Whether all checkpoints are to be pushed; else copies stay, with a warning.
-
-    Returns:
-        `list`: Step and folder, by step: copies, and checkpoints of which there is no copy.
     """
     copies, until = [], -1 if until is None else until
     for path in sorted((output_dir / KEPT_NAME).glob("*")):
@@ -112,7 +86,7 @@ def left_checkpoints(output_dir: Path, until: float | None, target: Target, want
                 logger.warning(f"{path} is not on the Hub. {advice_for(path, output_dir, target, named[1])}")
             continue
         if named is not None:
-            logger.warning(f"{path}, which was not pushed, is deleted: this training does not go on from it.")
+            logger.warning(f"{path}, which was not pushed, is deleted: this training does not resume it.")
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
         (output_dir / KEPT_NAME).rmdir()
@@ -122,10 +96,6 @@ def left_checkpoints(output_dir: Path, until: float | None, target: Target, want
     local = [path for path in numbered_checkpoints(output_dir) if (path / TRAINER_STATE_NAME).is_file()]
     steps, known = [(int(path.name.rpartition("-")[2]), path) for path in local], {step for step, _ in copies}
     return sorted([*copies, *((step, path) for step, path in steps if step <= until and step not in known)])
-
-
-ROOM = 10  # copies that must still fit on the disk; a checkpoint with its optimizer takes as much as three
-UNFINISHED: set["PushQueue"] = set()  # with saves that wait or messages that nobody read
 
 
 @dataclass(frozen=True)
@@ -164,18 +134,18 @@ class Save:
 
 
 class _Stopped(BaseException):
-    """The queue was stopped while it waited before another try; no `Exception`, as a push handles those."""
+    """The queue was stopped while it waited before another try; not an `Exception`, which a push would handle."""
 
 
 class PushQueue:
     """Push saves in the order they came, in a thread of its own.
 
-    A save that fails for a passing reason stays first in the queue; it is tried again when the next one comes, and by
+    After a transient error a save stays first in the queue; it is tried again when the next one comes, and by
     [`wait`]. One that fails for good is given up, and, when too many copies wait, the oldest; `messages` says so.
 
     Args:
-        push (`Callable`): Pushes one save; gets the save, a function to call after each failure that may pass, and one
-            that waits so many seconds. Raises [`HubPushError`].
+        push (`Callable`): Pushes one save; gets the save, a function to call after each transient error, and one that
+            waits a number of seconds. Raises [`HubPushError`].
         limit (`int`): Copies that may be in the queue, at least 2, which bounds the disk space; of saves that are
             needed, as many as the disk has room for.
         patience (`float`): Seconds that [`submit`] waits for a slow Hub before it gives a save up.
@@ -201,11 +171,7 @@ class PushQueue:
         self._places: set[Path] = set()
 
     def submit(self, save: Save) -> None:
-        """Put a save at the end of the queue; waits for a Hub that is slow, or has failed for a moment only.
-
-        Args:
-            save (`Save`): What to push.
-        """
+        """Put a save at the end of the queue; waits for a Hub that is slow, or has failed for a moment only."""
         try:
             self._submit(save)
         except BaseException:  # such as KeyboardInterrupt
@@ -237,11 +203,7 @@ class PushQueue:
         return save.copied and copies >= self._limit and not (save.needed and save.has_room())
 
     def wait(self, seconds: float = math.inf) -> None:
-        """Wait until all saves are pushed; those that still fail are given up.
-
-        Args:
-            seconds (`float`): How long to wait at most; what is then left is given up as by [`stop`].
-        """
+        """Wait until all saves are pushed, for `seconds` at most; give up those that still fail or are late."""
         deadline = time.monotonic() + seconds
         with self._changed:
             self._resume()
@@ -259,15 +221,7 @@ class PushQueue:
         self._tidy()
 
     def stop(self, seconds: float = 5.0, reason: str = "the training was broken off") -> bool:
-        """Give up what waits, and leave the push in progress so many seconds to finish.
-
-        Args:
-            seconds (`float`): How long to wait for the push in progress.
-            reason (`str`): Why, for messages.
-
-        Returns:
-            `bool`: Whether nothing is in progress any more.
-        """
+        """Give up what waits, and leave the push in progress some seconds to finish; return whether it did."""
         self._reason = reason
         self._stop.set()
         with self._changed:
@@ -294,9 +248,9 @@ class PushQueue:
     def messages(self) -> list[str]:
         """What went wrong since the last call: causes and what to do."""
         with self._changed:
-            told, self._messages = self._messages, []
+            messages, self._messages = self._messages, []
             self._settle()
-        return told
+        return messages
 
     def _settle(self) -> None:
         if not self._waiting and not self._messages:
@@ -358,13 +312,11 @@ class PushQueue:
                 save, self._busy = self._waiting[0], True
             try:
                 outcome = self._push(save, self._note_failure, self._sleep)
-            except _Stopped:
-                outcome = HubPushError(f"The model of {save.name} was not pushed: {self._reason}.")
             except HubPushError as error:
                 outcome = error
-            except Exception as error:  # a thread that dies in silence would leave the training waiting
-                why = cause_of(error, save.target.token)
-                outcome = HubPushError(f"The model of {save.name} was not pushed: {why}.")
+            except (_Stopped, Exception) as error:  # a thread that dies in silence would leave the training waiting
+                reason = self._reason if isinstance(error, _Stopped) else cause_of(error, save.target.token)
+                outcome = HubPushError(f"The model of {save.name} was not pushed: {reason}.")
                 logger.debug("Where the error came from:", exc_info=True)
             with self._changed:
                 self._busy = False

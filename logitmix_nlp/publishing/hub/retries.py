@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which failures of the Hub pass, what they mean, and trying again."""
+"""Errors of the Hub: which are transient, what they mean, and how often a call is repeated."""
 
 import json
 import random
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 class HubPushError(RuntimeError):
-    """A push that did not succeed; the message holds the cause and what to do, and no token.
+    """A push that did not succeed; the message names the cause and what to do, without tokens.
 
     Args:
         message (`str`): The message.
@@ -62,7 +62,7 @@ class RetryPolicy:
     timeout: float = 60.0
 
     def wait(self, failures: int, asked: float | None = None) -> float:
-        """Seconds to wait after so many failures in a row: half to all of the doubled wait, never less than asked."""
+        """Seconds to wait after some failures in a row: half to all of the doubled wait, at least those asked."""
         doubled = min(self.first_wait * 2 ** (failures - 1), self.longest_wait)
         return (asked or 0.0) + random.uniform(0.5, 1.0) * doubled
 
@@ -85,16 +85,10 @@ def _is_transport(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether a failed call may succeed when it is repeated.
+    """Whether an error is transient, so that the failed call may succeed when it is repeated.
 
-    So may answers with status 408, 409, 412, 425, 429 or 5xx, answers that are no JSON, and broken, refused or silent
-    connections. Not so a missing permission or repository, invalid metadata, offline mode and local errors.
-
-    Args:
-        error (`BaseException`): What was raised, possibly from another error.
-
-    Returns:
-        `bool`: `True` if a repetition makes sense.
+    Transient are answers with status 408, 409, 412, 425, 429 or 5xx, answers that are not JSON, and broken, refused or
+    silent connections; a missing permission or repository, invalid metadata, offline mode and local errors are not.
     """
     if isinstance(error, HubPushError):
         return error.passing
@@ -108,14 +102,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def requested_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait, in `Retry-After` (seconds or a date) or `RateLimit`; `None` if it does not.
-
-    Args:
-        headers (`Mapping[str, str]`): Headers of the answer, found whatever their case.
-
-    Returns:
-        `float`: Seconds, at least 0.
-    """
+    """Seconds that an answer asks to wait, in `Retry-After` (seconds or a date) or `RateLimit`; else `None`."""
     headers = {name.lower(): value for name, value in headers.items()}
     asked = headers.get("retry-after", "").strip()
     if asked.isdigit():
@@ -130,12 +117,7 @@ def requested_wait(headers: Mapping[str, str]) -> float | None:
 def cause_of(error: BaseException, *tokens: str | None) -> str:
     """What went wrong and what to do about it, on one line and without tokens.
 
-    Args:
-        error (`BaseException`): What was raised.
-        tokens (`str`, *optional*): Tokens in use.
-
-    Returns:
-        `str`: Such as `403 Forbidden from POST /api/models/me/m/commit/main: read-only token (use a token …)`.
+    Such as `403 Forbidden from POST /api/models/me/m/commit/main: read-only token (use a token …)`.
     """
     answered = answer_of(error)
     if isinstance(error, HubPushError):
@@ -152,7 +134,7 @@ def cause_of(error: BaseException, *tokens: str | None) -> str:
         if answered is not error:
             text = f"{error} {text}"
     elif isinstance(error, json.JSONDecodeError):
-        text = "the Hub's answer is no JSON: it, or a proxy in between, is out of order"
+        text = "the Hub's answer is not JSON: it, or a proxy in between, is out of order"
     elif (broken := next((link for link in _chain(error) if _is_transport(link)), None)) is not None:
         text = f"no answer from the Hub, {type(broken).__name__}" + (f": {broken}" if str(broken) else "")
     else:
@@ -171,20 +153,14 @@ def with_retries(
     on_failure: Callable[[BaseException], None] = lambda error: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
-    """Call until it succeeds, fails for good, or the policy has enough.
+    """Call until it succeeds, fails for good, or the policy allows no further try; then its last error is raised.
 
     Args:
         call (`Callable`): What to do; safe to repeat.
         policy (`RetryPolicy`): How often and how long.
-        passing (`Callable`): Whether an error may pass.
-        on_failure (`Callable`): Told of every error after which the call is repeated.
-        sleep (`Callable`): Waits so many seconds.
-
-    Returns:
-        What `call` returns.
-
-    Raises:
-        Exception: The last error of `call`.
+        passing (`Callable`): Whether an error is transient.
+        on_failure (`Callable`): Called with every error after which the call is repeated.
+        sleep (`Callable`): Waits a number of seconds.
     """
     start = time.monotonic()
     for attempt in range(1, policy.attempts + 1):

@@ -27,16 +27,7 @@ def _literals(tokens: Iterable[str | None]) -> list[str]:
 
 
 def redact(text: object, *tokens: str | None) -> str:
-    """`text` with everything that is a token replaced by `<token>`.
-
-    Args:
-        text (`object`): A message; anything else is turned into a string first.
-        tokens (`str`, *optional*): Tokens in use. The one of the login or of `HF_TOKEN`, and whatever looks like a
-            token of the Hub, are always replaced.
-
-    Returns:
-        `str`: The text without tokens.
-    """
+    """Replace by `<token>` the tokens given, that of the login or of `HF_TOKEN`, and what looks like the Hub's."""
     text = str(text)
     for token in _literals(tokens):
         text = text.replace(token, REDACTED)
@@ -44,28 +35,13 @@ def redact(text: object, *tokens: str | None) -> str:
 
 
 def find_secret(content: bytes, *tokens: str | None) -> bool:
-    """Whether a file holds a token: one in use, or what looks like one, in any encoding that leaves ASCII readable.
-
-    Args:
-        content (`bytes`): The content, of text or not.
-        tokens (`str`, *optional*): Tokens in use, beside that of the login.
-
-    Returns:
-        `bool`: `True` if it does.
-    """
+    """Whether a file, of text or not, holds what [`redact`] would replace, in any encoding with readable ASCII."""
     text = content.replace(b"\0", b"").decode("latin-1")  # UTF-16 and UTF-32 without their zeros
     return _TOKEN.search(text) is not None or any(token in text for token in _literals(tokens))
 
 
 def without_credentials(value: Any) -> Any:
-    """JSON values whose addresses have lost user names, passwords and queries with a secret, wherever they stand.
-
-    Args:
-        value (`Any`): A string such as the value of a flag; or a dictionary, list or tuple of them.
-
-    Returns:
-        The same, copied; a tuple becomes a list.
-    """
+    """Copy JSON values, and drop user names, passwords and queries with a secret from every address in them."""
     if isinstance(value, dict):
         return {name: without_credentials(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -73,8 +49,8 @@ def without_credentials(value: Any) -> Any:
     return _URL.sub(_bare_url, value) if isinstance(value, str) else value
 
 
-def _bare_url(found: re.Match) -> str:
-    address, mark, rest = _LOGIN.sub("", found[0]).partition("?")
+def _bare_url(url: re.Match) -> str:
+    address, mark, rest = _LOGIN.sub("", url[0]).partition("?")
     query, *fragment = rest.partition("#")
     names = [part.partition("=")[0] for part in re.split("[&;]", query)]
     secret = any(is_secret_name(name) or _SIGNATURE.search(name) for name in names)
@@ -82,28 +58,13 @@ def _bare_url(found: re.Match) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a flag, field or key of this name holds a secret: `hub_token`, `--api-key`; not `--tokenizer_name`.
-
-    Args:
-        name (`str`): The name, words joined by `_`, `-`, `.` or capitals.
-
-    Returns:
-        `bool`: `True` if it does.
-    """
+    """Whether a flag, field or key of this name holds a secret: `hub_token`, `--api-key`; not `--tokenizer_name`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
     return _SECRET_NAME.search(words) is not None and _SPECIAL_TOKEN.search(words) is None
 
 
 def check_token(token: str | None) -> None:
-    """Refuse a token that no HTTP header can carry, before an error message quotes it.
-
-    Args:
-        token (`str`, *optional*): The token; `None` is fine.
-
-    Raises:
-        ValueError: If it is empty or holds spaces, line breaks or characters outside ASCII. The message does not
-            show it.
-    """
+    """Raise a `ValueError` for a token that an HTTP header cannot carry, before an error message quotes it."""
     if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
         raise ValueError(
             "The Hub token is empty or holds spaces, line breaks or characters outside ASCII: copy it again from "

@@ -2,9 +2,10 @@
 """One push: a handful of files as one commit, with retries of every call on the way."""
 
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
@@ -40,17 +41,14 @@ class Target:
         token (`str`, *optional*): Token; `None` takes that of the login or of `HF_TOKEN`.
         private (`bool`, *optional*): Whether the repository is private. Only a new one is made so.
         revision (`str`, *optional*): Branch; made if it is not there. Default: `main`.
-        found (`bool`): Whether the repository is known to exist and `repo_id` to be whole.
+        exists (`bool`): Whether the repository is known to exist and `repo_id` to have its namespace.
     """
 
     repo_id: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     private: bool | None = None
     revision: str | None = None
-    found: bool = False
-
-    def __repr__(self) -> str:
-        return f"Target({self.repo_id!r}, revision={self.revision!r})"
+    exists: bool = False
 
 
 @contextmanager
@@ -76,24 +74,20 @@ def find_or_create(target: Target, seconds: float) -> None:
         ValueError: If name or token cannot be right; nothing is sent then.
         Exception: What `huggingface_hub` raises if the Hub cannot be reached or refuses.
     """
-    with _answers_within(seconds):
-        _find_or_create(target)
-
-
-def _find_or_create(target: Target) -> None:
-    if target.found:
+    if target.exists:
         return
     check_token(target.token)
     api = HfApi(token=target.token)
-    repo_id = api.create_repo(target.repo_id, private=target.private, exist_ok=True).repo_id
-    if target.private and not api.repo_info(repo_id).private:
-        raise HubPushError(
-            f"{repo_id} exists and is public, but a private repository was asked for: make it private in its settings "
-            "on the Hub, or choose another name."
-        )
-    if target.revision not in (None, _DEFAULT_BRANCH) and not target.revision.startswith("refs/"):
-        api.create_branch(repo_id, branch=target.revision, exist_ok=True)
-    target.repo_id, target.found = repo_id, True
+    with _answers_within(seconds):
+        repo_id = api.create_repo(target.repo_id, private=target.private, exist_ok=True).repo_id
+        if target.private and not api.repo_info(repo_id).private:
+            raise HubPushError(
+                f"{repo_id} exists and is public, but a private repository was asked for: make it private in its "
+                "settings on the Hub, or choose another name."
+            )
+        if target.revision not in (None, _DEFAULT_BRANCH) and not target.revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=target.revision, exist_ok=True)
+    target.repo_id, target.exists = repo_id, True
 
 
 def push_files(
@@ -104,7 +98,7 @@ def push_files(
     *,
     create_pr: bool = False,
     on_failure: Callable[[BaseException], None] = lambda error: None,
-    sleep: Callable[[float], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> CommitInfo:
     """Push files as one commit, which holds all of them or does not exist. Other files there stay as they are.
 
@@ -119,8 +113,8 @@ def push_files(
         policy (`RetryPolicy`): How often and how long to try.
         create_pr (`bool`): Open a pull request instead of committing. A broken connection is then not tried again, as
             the request may have been opened.
-        on_failure (`Callable`): Told of every error that may pass.
-        sleep (`Callable`, *optional*): Waits so many seconds.
+        on_failure (`Callable`): Called with every transient error.
+        sleep (`Callable`): Waits a number of seconds.
 
     Returns:
         `CommitInfo`: The commit, or the latest one if nothing was new.
@@ -132,8 +126,8 @@ def push_files(
     def attempt() -> CommitInfo:
         readable = {path: file for path, file in files.items() if path != CARD_NAME or _is_readable(file)}
         contents = {path: _public_content(path, file, target.token) for path, file in readable.items()}
+        find_or_create(target, policy.timeout)
         with _answers_within(policy.timeout):
-            _find_or_create(target)
             api = HfApi(token=target.token)
             # Read before anything is compared with it: a commit that came in between, or an earlier try that is
             # done after all, then makes this one void, instead of being overwritten.
@@ -152,9 +146,8 @@ def push_files(
     def passing(error: BaseException) -> bool:
         return is_passing(error) and not (create_pr and answer_of(error) is None)
 
-    more = {} if sleep is None else {"sleep": sleep}
     try:
-        return with_retries(attempt, policy, passing=passing, on_failure=on_failure, **more)
+        return with_retries(attempt, policy, passing=passing, on_failure=on_failure, sleep=sleep)
     except Exception as error:
         # The original error may quote a token, so it is not chained.
         cause = cause_of(error, target.token)
@@ -202,16 +195,7 @@ def _superseded(api: HfApi, target: Target, files: Mapping[str, Path]) -> list[C
 
 
 def push_command(folder: str | Path, target: Target, path_in_repo: str | None = None) -> str:
-    """The command that pushes a folder later.
-
-    Args:
-        folder (`str` or `Path`): Folder of the finished run.
-        target (`Target`): Where to push.
-        path_in_repo (`str`, *optional*): Folder in the repository; `None` is its root.
-
-    Returns:
-        `str`: A command line for a shell.
-    """
+    """The command line, for a shell, that pushes a folder later: to a folder in the repository, or to its root."""
     words = ["python", "-m", "logitmix_nlp", "push", str(folder), "--repo_id", target.repo_id]
     words += ["--private"] if target.private else []
     words += ["--revision", target.revision] if target.revision else []

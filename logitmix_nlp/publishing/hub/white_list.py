@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a folder may be uploaded: a model and what describes it, and nothing else."""
+"""Which files of a folder may be uploaded: a model and what describes it, and nothing else."""
 
 import shutil
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-from transformers.utils import (
-    ADAPTER_CONFIG_NAME,
-    CONFIG_NAME,
-    GENERATION_CONFIG_NAME,
-)
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, GENERATION_CONFIG_NAME
 
 from logitmix_nlp.training.model_folders import weight_files
 from logitmix_nlp.whole_files import PARTIAL
@@ -76,17 +72,9 @@ def _check_link(folder: Path, name: str, names: Container[str]) -> None:
 
 
 def copy_files(folder: str | Path, names: Iterable[str], destination: str | Path) -> None:
-    """Copy files into a new folder, which appears whole or not at all, also if the process is killed.
+    """Copy files into a new folder, which appears whole or not at all, also if the process is killed or the disk full.
 
     A copy, not links: `Trainer` overwrites files in place when a folder is saved to again, which links would follow.
-
-    Args:
-        folder (`str` or `Path`): Where the files lie.
-        names (`Iterable[str]`): Paths relative to it.
-        destination (`str` or `Path`): Folder to make. While it is copied, its name ends with `.partial`.
-
-    Raises:
-        OSError: If it cannot be done, as when the disk is full; nothing of the copy is left then.
     """
     partial = Path(f"{destination}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)

@@ -57,7 +57,7 @@ def test_copies_of_another_training_are_not_pushed(server, tmp_path, caplog):
         copy_of(tmp_path / "out", name)
     keeper = Keeper()
     trainer(tmp_path / "out", keeper, hub_strategy="all_checkpoints").train()
-    assert caplog.text.count("is deleted: this training does not go on from it") == 3
+    assert caplog.text.count("is deleted: this training does not resume it") == 3
     assert pushed(server) == {"checkpoint-2", "checkpoint-4", "checkpoint-6"}
     files = server.repository("me/tiny").files
     assert [files[f"checkpoint-{step}/model.safetensors"] for step in (2, 4, 6)] == list(keeper.weights.values())

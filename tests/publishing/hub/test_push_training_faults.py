@@ -93,7 +93,7 @@ def test_a_hub_that_is_down_at_the_start_gets_everything_at_the_end(point_to, tm
     keeper, servers = Keeper(), []
     keeper.after[4] = lambda: servers.append(HubServer(Store({}, USERS), down.server_address[1]))
     run = trainer(tmp_path / "out", keeper)
-    assert "could not be made" in warned()
+    assert "could not be created" in warned()
     assert "ConnectError" in warned()
     run.train()
     run.push_to_hub()
