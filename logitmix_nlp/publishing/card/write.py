@@ -73,8 +73,8 @@ def write_card(folder: str | Path, *, facts: CardFacts, secrets: Sequence[str | 
     except (MarkError, UnicodeDecodeError) as error:
         why = error if isinstance(error, MarkError) else "it is not UTF-8."
         logger.warning(
-            f"{path} is left as it is, so its results may be out of date: {why} Mend it, or move it away to "
-            "have a new one."
+            f"{path} is left as it is, so its results may be out of date: {why} Repair it, or move it away to "
+            "get a new one."
         )
         return path
     write_whole(path, fresh)
@@ -88,8 +88,8 @@ def _merged(old: str, metadata: Mapping[str, Any], text: str) -> str:
     new_header = merge_header(old_header or "", metadata, METHOD_TAGS - set(metadata["tags"]))
     if not sections(old_body):
         logger.warning(
-            f"{CARD} in the model's folder has no sections of logitmix-nlp: its text stays, only its header is "
-            "brought up to date. Move it away to have a new card."
+            f"{CARD} in the model's folder has no sections of logitmix-nlp: only its header is brought up to "
+            "date. Move it away to get a new card."
         )
     space = line_break if old_header is None else ""
     return f"---{line_break}{new_header}{line_break}---{line_break}{space}{merge_body(old_body, text)}"
@@ -106,12 +106,11 @@ def _draw(folder: Path, facts: CardFacts) -> bool:
     """Draw the reliability diagram, or delete that of an earlier card."""
     path = folder / DIAGRAM
     path.unlink(missing_ok=True)
-    bins = {name: bins for name, bins in facts.bins.items()}
-    if not bins:
+    if not facts.bins:
         return False
     path.parent.mkdir(exist_ok=True)
     try:
-        reliability_diagrams(bins, path)
+        reliability_diagrams(facts.bins, path)
     except ImportError as error:
         logger.warning(f"The model card has no reliability diagram. {error}")
         return False
@@ -133,48 +132,37 @@ class MarkError(ValueError):
 
 
 def sections(body: str) -> dict[str, tuple[int, int]]:
-    """Where the text between each pair of marks begins and ends.
-
-    Args:
-        body (`str`): A card without its header.
-
-    Returns:
-        `dict[str, tuple[int, int]]`: Name of each section and its positions in `body`.
+    """Name of each section of a card without its header, and where the text between its marks begins and ends.
 
     Raises:
         MarkError: If marks are damaged, nested, doubled, or come without their partner; it names the line.
     """
-    found, opened = {}, None
+    places, opened = {}, None
     for like in _LIKE_A_MARK.finditer(body):
         line = body.count("\n", 0, like.start()) + 1
         mark = _MARK.fullmatch(like.group())
         if mark is None:
-            raise MarkError(f"line {line} of the text: {like.group()!r} is no whole mark.")
+            raise MarkError(f"line {line} of the text: {like.group()!r} is not a whole mark.")
         kind, name = mark.groups()
         if kind == "begin":
-            if opened is not None or name in found:
+            if opened is not None or name in places:
                 why = f"{opened[0]!r} is still open" if opened is not None else f"{name!r} was there before"
                 raise MarkError(f"line {line} of the text: section {name!r} begins, but {why}.")
             opened = (name, like.end())
         else:
             if opened is None or opened[0] != name:
                 raise MarkError(f"line {line} of the text: section {name!r} ends, but it is not open.")
-            found[name], opened = (opened[1], like.start()), None
+            places[name], opened = (opened[1], like.start()), None
     if opened is not None:
         raise MarkError(f"section {opened[0]!r} begins, but does not end.")
-    return found
+    return places
 
 
 def merge_body(old: str, new: str) -> str:
-    """The old text with the contents of its sections taken from the new one.
+    """The old text, perhaps edited by a person, with the contents of its sections taken from the new one.
 
-    Args:
-        old (`str`): Body of the card that is there, perhaps edited by a person.
-        new (`str`): Body of the card as it would be written today.
-
-    Returns:
-        `str`: The old one, every byte outside its sections as it was; sections that it lacks are not added, and such
-        as today's card does not have are emptied.
+    Every byte outside them stays. Sections that the old text lacks are not added; those that the new one lacks are
+    emptied.
 
     Raises:
         MarkError: See [`sections`].
@@ -203,17 +191,14 @@ def merge_header(old: str, new: Mapping[str, Any], retired_tags: Collection[str]
     Args:
         old (`str`): YAML of the header that is there.
         new (`Mapping[str, Any]`): Metadata as they would be written today.
-        retired_tags (`Collection[str]`): Tags that were ours and hold no more.
-
-    Returns:
-        `str`: YAML.
+        retired_tags (`Collection[str]`): Tags of ours that are out of date.
 
     Raises:
-        MarkError: If the old header is no mapping, or so laid out that its keys cannot be told apart.
+        MarkError: If the old header is not a mapping, or its keys cannot be separated line by line.
     """
     given = _read(old) or {}
     if not isinstance(given, dict):
-        raise MarkError("the header is no mapping of keys to values.")
+        raise MarkError("the header is not a mapping of keys to values.")
     ours = {
         "model-index": _merged_results(given.get("model-index") or [], new.get("model-index") or []),
         "metrics": new.get("metrics"),
@@ -223,13 +208,12 @@ def merge_header(old: str, new: Mapping[str, Any], retired_tags: Collection[str]
     merged = {**new, **given, **ours}
     merged = {key: value for key, value in merged.items() if value or key not in OWNED_KEYS}
     blocks = _blocks(old)
-    lines = [block for key, block in blocks if key not in OWNED_KEYS or given[key] == merged.get(key)]
-    told = {key for key, _ in blocks if key not in OWNED_KEYS or given[key] == merged.get(key)}
-    rest = {key: merged[key] for key in (*given, *new) if key in merged and key not in told}
+    kept = [(key, block) for key, block in blocks if key not in OWNED_KEYS or given[key] == merged.get(key)]
+    rest = {key: merged[key] for key in (*given, *new) if key in merged and key not in dict(kept)}
     added = yaml.safe_dump(rest, sort_keys=False, allow_unicode=True) if rest else ""
-    text = "".join(lines) + (added.replace("\n", "\r\n") if "\r\n" in old else added)
+    text = "".join(block for _, block in kept) + (added.replace("\n", "\r\n") if "\r\n" in old else added)
     if _read(text) != merged:
-        raise MarkError("the keys of the header cannot be told apart; write one `key: value` or list below another.")
+        raise MarkError("the keys of the header cannot be separated; write one `key: value` or list below another.")
     return text.rstrip("\r\n")
 
 
@@ -237,12 +221,12 @@ def _read(header: str) -> Any:
     try:
         return yaml.safe_load(header)
     except yaml.YAMLError as error:
-        raise MarkError(f"the header is no valid YAML ({' '.join(str(error).split())}).") from error
+        raise MarkError(f"the header is not valid YAML ({' '.join(str(error).split())}).") from error
 
 
 def _merged_results(old: Any, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not isinstance(old, list) or not all(isinstance(model, dict) for model in old):
-        raise MarkError("the header's model-index is no list of models.")
+        raise MarkError("the header's model-index is not a list of models.")
     foreign = [result for model in old for result in model.get("results") or [] if _is_foreign(result)]
     if not foreign:
         return fresh

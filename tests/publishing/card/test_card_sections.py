@@ -57,9 +57,9 @@ def test_line_breaks_of_the_file_are_kept():
         ("<!-- logitmix:begin a --><!-- logitmix:begin b -->", "'b' begins, but 'a' is still open"),
         ("<!-- logitmix:begin a --><!-- logitmix:end b -->", "'b' ends, but it is not open"),
         (BODY + BODY, "'a' was there before"),
-        ("<!-- logitmix: begin a -->", "no whole mark"),
-        ("<!-- logitmix:begin a", "no whole mark"),
-        ("<!--logitmix:begin a-->", "no whole mark"),
+        ("<!-- logitmix: begin a -->", "not a whole mark"),
+        ("<!-- logitmix:begin a", "not a whole mark"),
+        ("<!--logitmix:begin a-->", "not a whole mark"),
     ],
 )
 def test_damaged_marks_are_named(body, why):
