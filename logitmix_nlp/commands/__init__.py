@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of `python -m logitmix_nlp`, one module each, and how a name finds its module."""
+"""Commands of `python -m logitmix_nlp`, one module each; how a name finds its module, and how errors are shown."""
 
 import argparse
+import functools
 import importlib
+import logging
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-__all__ = ["OneLineErrors", "OneLineParser", "run_command"]
+__all__ = ["OneLineErrors", "OneLineParser", "one_line_errors", "refuse", "run_command"]
+
+logger = logging.getLogger(__name__)
 
 
 class OneLineErrors:
@@ -19,6 +24,26 @@ class OneLineErrors:
 
 class OneLineParser(OneLineErrors, argparse.ArgumentParser):
     """The parser of a command."""
+
+
+def refuse(error: Exception) -> int:
+    """Say what is wrong with what the user gave in one line on stderr; returns the exit status 2."""
+    logger.debug("Where the error came from:", exc_info=True)
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
+    """Decorate a command: what is wrong with its flags, data or model is [`refuse`]d, without a traceback."""
+
+    @functools.wraps(main)
+    def command(*args: Any, **kwargs: Any) -> int:
+        try:
+            return main(*args, **kwargs)
+        except (ValueError, OSError, ImportError) as error:
+            return refuse(error)
+
+    return command
 
 
 def run_command(program: str, commands: dict[str, tuple[str, str]]) -> int:

@@ -2,24 +2,18 @@
 """`python -m logitmix_nlp calibrate`: fit a temperature and store it with the model."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY, check_writable, write_temperature
 from logitmix_nlp.calibration.temperature import TemperatureScaler
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, one_line_errors
+from logitmix_nlp.commands.flags import add_data_flags, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.data.lines import counted
-from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.held_out import fit_temperature
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
 
 __all__ = ["main"]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Calibrate; return 2, after one line on stderr, if something is wrong with what was given."""
-    return end_in_one_line(_run, sys.argv[1:] if argv is None else argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(argv: Sequence[str]) -> int:
+@one_line_errors
+def main(argv: Sequence[str]) -> int:
+    """Calibrate; return 2, after one line on stderr, if something is wrong with what was given."""
     options = _parser().parse_args(argv)
     quiet()
     if options.remove:

@@ -3,7 +3,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import transformers
 
 import logitmix_nlp
 from logitmix_nlp.calibration.temperature import TemperatureScaler
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, one_line_errors
 from logitmix_nlp.commands.evaluate_inputs import (
     batches_of,
     check_flags,
@@ -22,11 +21,11 @@ from logitmix_nlp.commands.evaluate_inputs import (
     shift_batches,
     try_out,
 )
+from logitmix_nlp.commands.flags import add_data_flags, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.diagrams import make_diagrams, require_matplotlib
-from logitmix_nlp.evaluation.flags import add_data_flags, end_in_one_line, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.held_out import fit_temperature
 from logitmix_nlp.evaluation.report import evaluation_report, evaluation_tables, write_evaluation
 from logitmix_nlp.evaluation.study import make_study
@@ -37,11 +36,6 @@ from logitmix_nlp.reports.tables import to_text
 __all__ = ["main"]
 
 PROGRAM = "python -m logitmix_nlp evaluate"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; return 2, after one line on stderr, if something is wrong with what was given."""
-    return end_in_one_line(_run, sys.argv[1:] if argv is None else argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(argv: Sequence[str]) -> int:
+@one_line_errors
+def main(argv: Sequence[str]) -> int:
+    """Evaluate; return 2, after one line on stderr, if something is wrong with what was given."""
     options = _parser().parse_args(argv)
     quiet()
     if not options.no_pictures:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from logitmix_nlp.commands.flags import rows_of
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.data.columns import Columns
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.data.lines import counted
-from logitmix_nlp.evaluation.flags import rows_of
 from logitmix_nlp.evaluation.held_out import halves, without_shared
 from logitmix_nlp.evaluation.robustness import mc_dropout_logits
 from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows

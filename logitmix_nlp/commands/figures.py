@@ -3,14 +3,13 @@
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, one_line_errors
 from logitmix_nlp.paper_figures.density import DENSITY
 from logitmix_nlp.paper_figures.entropy import ENTROPY
 from logitmix_nlp.paper_figures.losses import LOSSES
@@ -34,6 +33,7 @@ FIGURES = {
 FORMATS = ("png", "svg")
 
 
+@one_line_errors
 def main(argv: Sequence[str]) -> int:
     """Compute and draw one figure: `NAME.json` with its numbers, and `NAME-STYLE.png` and `.svg`.
 
@@ -43,13 +43,7 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         `int`: 0; 2, after one line on stderr, if something is wrong with what was given.
     """
-    try:
-        options = _parse(argv)
-        paths = _make(options)
-    except (ValueError, OSError, ImportError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    print("\nWritten:", ", ".join(map(str, paths)))
+    print("\nWritten:", ", ".join(map(str, _make(_parse(argv)))))
     return 0
 
 

@@ -2,19 +2,18 @@
 """`python -m logitmix_nlp predict`: class and probabilities of every row, beside the columns it came with."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from logitmix_nlp.calibration.stored_temperature import stored_temperature
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, one_line_errors
+from logitmix_nlp.commands.flags import add_data_flags, columns_of, model_of, quiet
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.data.columns import stored_columns
 from logitmix_nlp.evaluation.data.labelled_rows import BLANK_IS_MISSING, Rows, first_rows, read_split, rows_from
 from logitmix_nlp.evaluation.data.lines import counted
-from logitmix_nlp.evaluation.flags import add_data_flags, columns_of, end_in_one_line, model_of, quiet
 from logitmix_nlp.evaluation.predicted_rows import (
     PREDICTION_TYPES,
     check_columns,
@@ -25,11 +24,6 @@ from logitmix_nlp.evaluation.predicted_rows import (
 )
 
 __all__ = ["main"]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Predict; return 2, after one line on stderr, if something is wrong with what was given."""
-    return end_in_one_line(_run, sys.argv[1:] if argv is None else argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(argv: Sequence[str]) -> int:
+@one_line_errors
+def main(argv: Sequence[str]) -> int:
+    """Predict; return 2, after one line on stderr, if something is wrong with what was given."""
     options = _parser().parse_args(argv)
     quiet()
     target = check_target(options.output_file, options.data)

@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 from huggingface_hub import ModelCardData, get_token, metadata_load
-from huggingface_hub.utils import HFValidationError, validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 from transformers.utils import CONFIG_NAME
 
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, one_line_errors
 from logitmix_nlp.publishing.card.facts import LIBRARY_TAG
 from logitmix_nlp.publishing.hub.retries import HubPushError, RetryPolicy
 from logitmix_nlp.publishing.hub.secrets import check_token
@@ -51,11 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def check_place(folder: str | None) -> str:
-    """The prefix of paths in the repository for a folder there, `""` for the root.
-
-    Raises:
-        ValueError: If it is no plain relative path.
-    """
+    """The prefix of paths in the repository for a folder there, `""` for the root."""
     if folder is None:
         return ""
     parts = PurePosixPath(folder).parts
@@ -65,11 +61,7 @@ def check_place(folder: str | None) -> str:
 
 
 def check_no_token(argv: Sequence[str]) -> None:
-    """Refuse a token on the command line, where the history of the shell and the list of processes show it.
-
-    Raises:
-        ValueError: If there is one; the message does not repeat it.
-    """
+    """Refuse a token on the command line, where the history of the shell and the list of processes show it."""
     flags = ("--token", "--hub_token", "--hub-token")
     if any(word.split("=")[0] in flags for word in argv):
         raise ValueError(
@@ -104,6 +96,7 @@ def outdated_card(folder: Path) -> str | None:
     )
 
 
+@one_line_errors
 def main(argv: Sequence[str], policy: RetryPolicy | None = None) -> int:
     """Push a folder as the flags say.
 
@@ -114,20 +107,16 @@ def main(argv: Sequence[str], policy: RetryPolicy | None = None) -> int:
     Returns:
         `int`: 0 if all of it is on the Hub; 1 if the push failed; 2 if something is wrong with what the user gave.
     """
-    try:
-        check_no_token(argv)
-        options = parser().parse_args(argv)
-        validate_repo_id(options.repo_id)
-        if options.create_pr and options.revision is not None:
-            raise ValueError("--create_pr opens a pull request against main: leave --revision out.")
-        check_token(get_token())
-        place = check_place(options.path_in_repo)
-        check_loads(options.folder)
-        files = {place + name: options.folder / name for name in publishable_files(options.folder)}
-        outdated = outdated_card(options.folder)
-    except (ValueError, OSError, HFValidationError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    check_no_token(argv)
+    options = parser().parse_args(argv)
+    validate_repo_id(options.repo_id)
+    if options.create_pr and options.revision is not None:
+        raise ValueError("--create_pr opens a pull request against main: leave --revision out.")
+    check_token(get_token())
+    place = check_place(options.path_in_repo)
+    check_loads(options.folder)
+    files = {place + name: options.folder / name for name in publishable_files(options.folder)}
+    outdated = outdated_card(options.folder)
     if outdated is not None:
         print("warning:", outdated, file=sys.stderr)
     target = Target(options.repo_id, private=options.private or None, revision=options.revision)

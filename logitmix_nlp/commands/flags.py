@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands that run a model on data have in common: flags, loading, and how they end."""
+"""What the commands that run a model on data have in common: flags, loading, and what they log."""
 
 import argparse
 import logging
-import sys
-from collections.abc import Callable, Sequence
 
 import datasets
 import transformers
@@ -13,7 +11,7 @@ from logitmix_nlp.evaluation.classifier import Classifier, load_classifier
 from logitmix_nlp.evaluation.data.columns import TEXT_FLAG, Columns, stored_columns
 from logitmix_nlp.evaluation.data.labelled_rows import Rows, load_rows
 
-__all__ = ["add_data_flags", "columns_of", "end_in_one_line", "model_of", "quiet", "rows_of"]
+__all__ = ["add_data_flags", "columns_of", "model_of", "quiet", "rows_of"]
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -109,12 +107,3 @@ def quiet() -> None:
     ours.setLevel(logging.INFO)
     transformers.utils.logging.disable_progress_bar()
     datasets.utils.logging.disable_progress_bar()
-
-
-def end_in_one_line(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Do what a command does; what is wrong with its arguments, data or model is one line on stderr, and status 2."""
-    try:
-        return run(argv)
-    except (ValueError, OSError, ImportError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
