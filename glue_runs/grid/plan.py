@@ -9,14 +9,13 @@ from typing import Any
 
 import filelock
 
-from glue_runs.runs.arguments import DataArguments, ModelArguments, OutputArguments
+from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.command_line import given_flags, to_flags
-from glue_runs.runs.job import ARGUMENTS
 from glue_runs.runs.recipe import RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.runs.results import GRID_NAME, is_finished, read_grid
+from glue_runs.runs.texts import Texts
 from glue_runs.tasks.glue import PAPER_TASKS, get_task
-from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.publishing.hub.secrets import without_credentials
 from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.training.model_folders import check_model_name
@@ -115,7 +114,7 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
     Raises:
         ValueError: If a flag is unknown, belongs to the grid, or a method cannot be trained with these flags.
     """
-    given = given_flags((ModelArguments, DataArguments, OutputArguments, LogitMixTrainingArguments), rest)
+    given = given_flags(Texts.arguments, rest)
     for name in given:
         if name in _FIXED:
             raise ValueError(f"--{name} is set by the grid; use --tasks, --methods, --seeds, --model, --output_dir.")
@@ -138,7 +137,7 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
                 }
                 how = {"report_as": method, "seed": seed, "output_dir": str(folder)}
                 flags = {**where, **method_flags(method, common), **how}
-                flags = given_flags(ARGUMENTS, to_flags(flags))  # values of the type and in the order of the result's
+                flags = given_flags(Texts.arguments, to_flags(flags))  # of the type and in the order of the result's
                 runs.append(PlannedRun(task, method, seed, folder, flags))
     return runs
 

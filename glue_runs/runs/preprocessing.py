@@ -2,7 +2,7 @@
 """From sentences to model inputs; rows stay in order and none is dropped."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import pyarrow.compute as pc
@@ -13,7 +13,7 @@ from glue_runs.runs.arguments import DataArguments
 from glue_runs.tasks.labels import DataDescription, drop_missing_labels, with_label_order
 from logitmix_nlp.training.tokenizers import check_ids, check_length, position_limit
 
-__all__ = ["model_inputs", "select", "select_rows", "tokenize"]
+__all__ = ["model_inputs", "select", "tokenize"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +61,6 @@ def model_inputs(
         if model is not None:
             check_ids(pc.max(pc.list_flatten(ids)).as_py() or 0, model, tokenizer.name_or_path)
     return inputs
-
-
-def select_rows(
-    data: Mapping[str, Dataset], splits: Sequence[str], description: DataDescription, args: DataArguments
-) -> DatasetDict:
-    """The named splits, each cut to `max_train_samples`, `max_eval_samples` or `max_predict_samples` rows."""
-    limits = {"train": args.max_train_samples}
-    limits.update(dict.fromkeys(description.evaluation_splits, args.max_eval_samples))
-    limits.update({name: args.max_predict_samples for name, _ in description.prediction_files})
-    return DatasetDict({name: select(data[name], limits[name]) for name in splits})
 
 
 def tokenize(

@@ -91,6 +91,7 @@ def describe_task(task: GlueTask) -> DataDescription:
         metrics=task.metrics,
         evaluation_splits=task.evaluation_splits,
         prediction_files=task.prediction_files,
+        task=task,
     )
 
 
@@ -125,5 +126,5 @@ def _interpret(
     data, label_names = encode_labels(raw, named.label, origins)
     multi_label = any(is_multi_label(split, named.label) for split in data.values())
     metrics = ("micro_f1",) if multi_label else ("pearson", "spearmanr") if label_names is None else ("accuracy",)
-    facts = {"labels_complete": "train" in raw, "metrics": metrics, "multi_label": multi_label, "is_own": True}
+    facts = {"labels_complete": "train" in raw, "metrics": metrics, "multi_label": multi_label}
     return data, DataDescription(texts, named.label, label_names, **facts)

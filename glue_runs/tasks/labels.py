@@ -8,7 +8,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 from datasets import Sequence as ListOf
 
+from glue_runs.tasks.types import GlueTask
 from logitmix_nlp.evaluation.data.class_names import align_labels
+from logitmix_nlp.evaluation.data.columns import Columns
 from logitmix_nlp.evaluation.data.encoding import MISSING_LABEL, is_multi_label
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
@@ -25,7 +27,7 @@ class DataDescription:
     """What the columns of a dataset mean.
 
     Args:
-        text_columns (`tuple` of `str`): One or two text columns.
+        text_columns (`tuple` of `str`): One or two text columns; of images none.
         label_column (`str`): Column of class ids or scores; -1 marks a row of a test split without label.
         label_names (`tuple` of `str`, *optional*): Class names in the order of their ids; `None` for regression. Empty
             if no split has labels.
@@ -35,7 +37,8 @@ class DataDescription:
         evaluation_splits (`tuple` of `str`): Splits that `--do_eval` scores.
         prediction_files (`tuple`): Pairs of split and file name that `--do_predict` writes.
         multi_label (`bool`): Whether a row may have several classes, or none.
-        is_own (`bool`): Whether the data is the user's, so that every class is scored too.
+        task (`GlueTask`, *optional*): The GLUE task that the data is; `None` for the user's own.
+        image_column (`str`, *optional*): Column of images, where there are no texts.
     """
 
     text_columns: tuple[str, ...]
@@ -47,7 +50,18 @@ class DataDescription:
     evaluation_splits: tuple[str, ...] = ("validation",)
     prediction_files: tuple[tuple[str, str], ...] = (("test", "predictions.tsv"),)
     multi_label: bool = False
-    is_own: bool = False
+    task: GlueTask | None = None
+    image_column: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the data is the user's, so that every class is scored too."""
+        return self.task is None
+
+    @property
+    def columns(self) -> Columns:
+        """What a model's configuration notes of the columns."""
+        return Columns(self.text_columns, self.image_column, self.label_column)
 
     @property
     def problem_type(self) -> str:

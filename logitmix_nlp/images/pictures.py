@@ -11,6 +11,8 @@ import torch
 from datasets import Dataset
 from transformers import BaseImageProcessor, ViTImageProcessorPil
 
+from logitmix_nlp.mixing.outputs import SetupError
+
 try:
     from PIL import Image
 except ImportError as error:
@@ -30,8 +32,12 @@ __all__ = [
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
 
 
-class BadImage(ValueError):
+class BadImage(SetupError):
     """An image of the data that cannot be used; the message says which, and what to do."""
+
+    def __str__(self) -> str:
+        """The last line: a worker of a `DataLoader` puts its traceback before it."""
+        return super().__str__().strip().splitlines()[-1]
 
 
 def read_image(value: Any, where: str) -> Image.Image:

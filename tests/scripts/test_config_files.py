@@ -6,7 +6,7 @@ import json
 import pytest
 import samples
 
-from glue_runs.runs.job import parse_arguments
+from glue_runs.runs.texts import Texts
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
@@ -25,7 +25,7 @@ def test_flags_override_the_configuration_file(tmp_path, suffix):
     }
     text = json.dumps(values) if suffix == ".json" else "".join(f"{k}: {json.dumps(v)}\n" for k, v in values.items())
     path = samples.write_text(tmp_path / f"c{suffix}", text)
-    model_args, data_args, _, args = parse_arguments([str(path), "--seed", "2", "--n_bins=10"])
+    model_args, data_args, _, args = Texts.parse([str(path), "--seed", "2", "--n_bins=10"])
     assert (model_args.model_name_or_path, data_args.task_name, data_args.n_bins) == ("m", "cola", 10)
     assert (args.learning_rate, args.max_steps, args.seed, args.do_train) == (3e-5, -1, 2, True)
     assert args.lr_scheduler_kwargs == {"num_cycles": 2}
@@ -35,7 +35,7 @@ def test_list_in_a_configuration_file(tmp_path):
     lines = ("model_name_or_path: m", "train_file: x.csv", "output_dir: o", "do_train: true", "use_cpu: true")
     text = "\n".join((*lines, "text_column_names: [a, b]"))
     path = samples.write_text(tmp_path / "c.yml", text)
-    assert parse_arguments([str(path)])[1].text_column_names == ["a", "b"]
+    assert Texts.parse([str(path)])[1].text_column_names == ["a", "b"]
 
 
 @pytest.mark.parametrize(

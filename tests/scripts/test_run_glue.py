@@ -6,6 +6,7 @@ import pytest
 import samples
 import torch
 from datasets import Dataset
+from pyarrow.parquet import read_table
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -99,7 +100,9 @@ def test_own_files_end_to_end(call, tmp_path):
 
 def test_labelled_test_file_is_scored(call, tmp_path):
     data = samples.write_text(tmp_path / "x.csv", "text,label\nfine,good\ndull,bad\n")
-    _, out = call("--train_file", data, "--test_file", data, "--do_train", "--do_predict")
+    flags = ["--do_train", "--do_predict", "--save_predictions"]
+    _, out = call("--train_file", data, "--test_file", data, *flags)
+    assert read_table(out / "predict_predictions.parquet")["label"].to_pylist() == [1, 0]  # bad comes first
     assert {"predict_accuracy", "predict_ece", "predict_loss"} <= set(results(out))
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import pipeline
+from transformers import TrainerCallback, pipeline
 
 import logitmix_nlp.training.mixin as trainer_module
+from glue_runs.runs.images import Images
 from glue_runs.runs.results import read_result
 from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.training.methods import MIX_METHODS
@@ -139,7 +140,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_kept(call, tmp_path):
     class Interrupted(Exception):
         pass
 
-    class Stop(script.TrainerCallback):
+    class Stop(TrainerCallback):
         def on_save(self, args, state, control, **kwargs):
             raise Interrupted
 
@@ -168,10 +169,10 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_kept(call, tmp_path):
 
 def test_a_recipe_and_what_the_user_typed():
     flags = ["--output_dir=o", "--do_train", "--use_cpu", "--recipe=cutmix", "--learning_rate=0.3"]
-    args = script.parse_arguments(flags)[-1]
+    args = Images.parse(flags)[-1]
     assert (args.optim, args.optim_args, args.weight_decay) == ("sgd", "momentum=0.9,nesterov=true", 1e-4)
     assert (args.learning_rate, args.lr_milestones, args.per_device_train_batch_size) == (0.3, [0.5, 0.75], 128)
-    args = script.parse_arguments([*flags, "--lr_scheduler_type=cosine", "--mix_method=cutmix"])[-1]
+    args = Images.parse([*flags, "--lr_scheduler_type=cosine", "--mix_method=cutmix"])[-1]
     assert (args.lr_scheduler_type, args.lr_milestones, args.mix_prob) == ("cosine", None, 0.5)
 
 

@@ -7,9 +7,9 @@ import pytest
 from glue_runs.grid import command as grid_command
 from glue_runs.grid import worker
 from glue_runs.grid.plan import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
-from glue_runs.runs.job import parse_arguments
 from glue_runs.runs.record import without_secrets
 from glue_runs.runs.results import GRID_NAME, RunResult, read_result, write_result
+from glue_runs.runs.texts import Texts
 
 
 def arguments(folder, **given):
@@ -39,7 +39,7 @@ def test_plans_are_commands_of_run_glue(tmp_path):
         arguments(tmp_path, methods=["logitmix/mix_site=layer:2"]), ["--max_steps", "60", "--bf16", "--use_cpu"]
     )[0]
     write_plan(run)
-    model, data, output, args = parse_arguments([str(run.folder / "flags.json")])
+    model, data, output, args = Texts.parse([str(run.folder / "flags.json")])
     assert (model.model_name_or_path, data.task_name, data.max_seq_length) == ("bert-base-uncased", "cola", 128)
     assert (args.mix_site, args.mix_alpha, args.max_steps, args.bf16, args.seed) == ("layer:2", 3.0, 60, True, 1)
     assert (args.per_device_train_batch_size, args.learning_rate) == (8, 2e-5)

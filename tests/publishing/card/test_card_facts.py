@@ -16,8 +16,8 @@ from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput
 
 from glue_runs.runs.arguments import DataArguments, ModelArguments
-from glue_runs.runs.card import card_options
 from glue_runs.runs.text_data import describe_task
+from glue_runs.runs.texts import card_options
 from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.scores import make_compute_metrics
 from logitmix_nlp.calibration.metrics import calibration_metrics
