@@ -4,23 +4,20 @@
 import ast
 import contextlib
 import copy
-import functools
-import json
+import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["mutants"]
+__all__ = ["draw"]
 
-ROOT = Path(__file__).resolve().parents[1]
 OTHERS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,
     ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
+HELP = ("help", "metadata", "description")
 
 
 def faults(tree: ast.Module) -> Iterator[tuple[str, ast.AST, ast.AST | None]]:
@@ -41,10 +38,6 @@ def faults(tree: ast.Module) -> Iterator[tuple[str, ast.AST, ast.AST | None]]:
             yield from _faults_of_call(node)
         if isinstance(node, ast.Constant):
             yield from (("constant", node, ast.Constant(value)) for value in _other_values(node.value))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("args", "self.args", "settings"):
-            default = _defaults().get(node.attr)
-            if default is not None:
-                yield "argument's default", node, ast.Constant(default)
         if isinstance(node, ast.Dict) and len(node.keys) > 1:
             for keys, values in zip(_without_one(node.keys), _without_one(node.values), strict=True):
                 yield "entry", node, ast.Dict(keys, values)
@@ -55,8 +48,9 @@ def faults(tree: ast.Module) -> Iterator[tuple[str, ast.AST, ast.AST | None]]:
 
 
 def _faults_of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST, ast.AST]]:
-    for rest in _without_one(node.keywords):
-        yield "keyword", node, _with(node, keywords=rest)
+    for keyword, rest in zip(node.keywords, _without_one(node.keywords), strict=True):
+        if keyword.arg not in HELP:
+            yield "keyword", node, _with(node, keywords=rest)
     one_order = ast.unparse(node.func) not in ("min", "max") and not any(isinstance(x, ast.Starred) for x in node.args)
     if len(node.args) > 1 and one_order:
         yield "swapped arguments", node, _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
@@ -85,9 +79,7 @@ def _is_silent(node: ast.AST) -> bool:
         return isinstance(node.value, ast.Constant | ast.Yield)
     if isinstance(node, ast.Assign):
         return ast.unparse(node.targets[0]) == "__all__"
-    return isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom) or getattr(node, "arg", "") in (
-        "help", "metadata", "description",
-    )  # fmt: skip
+    return isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom) or getattr(node, "arg", "") in HELP
 
 
 def _is_kept(node: ast.AST) -> bool:
@@ -105,16 +97,6 @@ def _other_values(value: object) -> list[object]:
     return [value + "x"] if isinstance(value, str) and value else []
 
 
-@functools.cache
-def _defaults() -> dict[str, object]:
-    """What arguments are if nobody sets them; read in another process, so that nothing of ours is imported in this."""
-    code = """import json, logitmix_nlp.images as images
-made = vars(images.ImageTrainingArguments(output_dir="x", use_cpu=True))
-print(json.dumps({name: value for name, value in made.items() if isinstance(value, bool | int | float | str)}))"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def _without_one(values: list) -> list[list]:
     return [[value for place, value in enumerate(values) if place != left_out] for left_out in range(len(values))]
 
@@ -125,19 +107,27 @@ def _with(node: ast.AST, **fields: object) -> ast.AST:
     return changed
 
 
-def mutants(file: Path) -> list[tuple[str, str]]:
-    """Kind of every fault of a file, and the whole source with it; all other characters stay."""
-    source = file.read_bytes()
+def with_fault(source: bytes, node: ast.AST, other: ast.AST | None) -> str | None:
+    """Source with `other` in the place of `node`, and nothing else changed; `None` if that is no fault."""
     starts = [0]
     for line in source.split(b"\n"):
         starts.append(starts[-1] + len(line) + 1)
-    original, found = ast.dump(ast.parse(source)), {}
-    for kind, node, other in faults(ast.parse(source)):
-        text = "pass" if other is None else ast.unparse(ast.fix_missing_locations(other))
-        text = f"({text})" if isinstance(node, ast.expr) else text
-        first, last = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-        changed = (source[:first] + text.encode() + source[last:]).decode()
-        with contextlib.suppress(SyntaxError):
-            if ast.dump(ast.parse(changed)) != original:
-                found.setdefault(changed, kind)
-    return [(kind, changed) for changed, kind in found.items()]
+    text = "pass" if other is None else ast.unparse(ast.fix_missing_locations(other))
+    text = f"({text})" if isinstance(node, ast.expr) else text
+    first, last = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+    changed = (source[:first] + text.encode() + source[last:]).decode()
+    with contextlib.suppress(SyntaxError):
+        return changed if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source)) else None
+
+
+def draw(files: list[Path], count: int, seed: int) -> list[tuple[Path, str, str]]:
+    """File, kind and whole source of `count` faults at most, drawn from all of the files."""
+    sources = {file: file.read_bytes() for file in files}
+    pool = [(file, *fault) for file, source in sources.items() for fault in faults(ast.parse(source))]
+    random.Random(seed).shuffle(pool)
+    drawn: dict[tuple[Path, str], str] = {}
+    for file, kind, node, other in pool:
+        changed = with_fault(sources[file], node, other) if len(drawn) < count else None
+        if changed is not None:
+            drawn.setdefault((file, changed), kind)
+    return [(file, kind, changed) for (file, changed), kind in drawn.items()]

@@ -1,260 +1,171 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Put single faults into a scratch copy of the code and see which of them the tests notice. Not part of CI.
+"""Put single faults into a copy of the code, one at a time, and see which of them the tests notice. Not part of CI.
 
-    python scripts/mutation_run.py logitmix_nlp/hub --count 50 --seed 1 --output runs/faults.json
+    python scripts/mutation_run.py logitmix_nlp/mixing glue_runs/grid --count 50 --seed 1 --jobs 2
 
-Tests are imported once. For each fault a process is forked, in which functions, classes and constants that the fault
-changes are replaced (and the file on disk, for tests that start processes). Then the tests nearest to the file run
-until one fails that passes without the fault, first those that noticed a fault before. Survivors are printed as diffs.
+For each fault a process is forked that imports the project with it and runs the nearest test files (by name, folder
+and imports) until a test fails or the time is over. Survivors are printed as diffs.
 """
 
 import argparse
-import contextlib
 import difflib
 import functools
-import inspect
-import json
+import importlib.util
+import io
+import multiprocessing
 import os
-import random
-import re
-import resource
+import runpy
 import shutil
 import signal
 import sys
 import tempfile
-import traceback
-import types
 from ast import Constant, Import, ImportFrom, parse, walk
-from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from mutation_faults import mutants
+from mutation_faults import draw
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("logitmix_nlp", "glue_runs", "scripts")
-ABOUT_SOURCES = ("test_docs", "test_imports")  # tests that look at text, not at what it does
-PARTS = ("__code__", "__defaults__", "__kwdefaults__")
+ABOUT_SOURCES = ("test_docs", "test_imports", "test_wheel")  # tests that look at text, not at what it does
+SECONDS = 30  # of CPU time, for the tests of one fault
+SLOW_IMPORTS = ("scipy.stats", "transformers.pipelines", "transformers.trainer")
+FORK = multiprocessing.get_context("fork")
 
 
 # ---- Tests of a file ----
 
 
 @functools.cache
-def test_order(root: Path, file: Path) -> list[Path]:
+def test_order(file: str) -> list[str]:
     """Test files that reach a source file by imports, the nearest first, the smaller first among equals."""
-    tests = sorted(path for path in (root / "tests").rglob("test_*.py") if path.stem not in ABOUT_SOURCES)
-    modules = {_module(root, path): path for package in PACKAGES for path in (root / package).rglob("*.py")}
-    known = {**modules, **{path.stem: path for path in (root / "tests").rglob("*.py")}}
-    uses = {path: {known[name] for name in _imports(root, path) if name in known} for path in known.values()}
-    near = {file: 0}
+    source = ROOT / file
+    tests = sorted(path for path in (ROOT / "tests").rglob("test_*.py") if path.stem not in ABOUT_SOURCES)
+    modules = {_module(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    known = {**modules, **{path.stem: path for path in (ROOT / "tests").rglob("*.py")}}
+    uses = {path: {known[name] for name in _imports(path) if name in known} for path in known.values()}
+    near = {source: 0}
     for distance in range(1, 6):
         reached = {path for path, used in uses.items() if any(near.get(one, 9) < distance for one in used)}
         near |= dict.fromkeys(reached - near.keys(), distance)
-    stem = file.parent.name if file.stem == "__init__" else file.stem
-    place = root / "tests" / "/".join(file.parent.relative_to(root).parts[file.is_relative_to(root / PACKAGES[0]) :])
+    stem = source.parent.name if source.stem == "__init__" else source.stem
+    place = ROOT / "tests" / "/".join(Path(file).parent.parts[file.startswith(PACKAGES[0]) :])
 
     def rank(test: Path) -> tuple:
         return stem not in test.stem, test.parent != place, near.get(test, 9), test.stat().st_size
 
-    return sorted((test for test in tests if test in near or stem in test.stem), key=rank)
+    nearest = sorted((test for test in tests if test in near or stem in test.stem), key=rank)
+    return [str(test.relative_to(ROOT)) for test in nearest]
 
 
 @functools.cache
-def _imports(root: Path, file: Path) -> set[str]:
+def _imports(file: Path) -> set[str]:
     """Dotted names that a file imports, by a statement or as text (lazily, with `-m`, or a script's path)."""
-    text, found = file.read_text(encoding="utf-8"), set()
+    text, names = file.read_text(encoding="utf-8"), set()
     for node in walk(parse(text)):
         if isinstance(node, Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, Constant) and isinstance(node.value, str):
             if "." in node.value:
-                found |= {node.value, node.value.replace("/", ".").removesuffix(".py"), f"scripts.{node.value[:-3]}"}
+                names |= {node.value, node.value.replace("/", ".").removesuffix(".py"), f"scripts.{node.value[:-3]}"}
             elif file.stem == "__init__":
-                found.add(f"{_module(root, file)}.{node.value}")
-    return found
+                names.add(f"{_module(file)}.{node.value}")
+    return names
 
 
-def _module(root: Path, path: Path) -> str:
-    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-# ---- A fault in modules that were imported without it ----
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    return {".git", ".venv", "runs"} if folder == str(ROOT) else {"__pycache__"}
 
 
-def graft(module: types.ModuleType, source: str) -> int:
-    """Give what a module holds the code, defaults and values it would have with another source; count the changes."""
-    fresh = types.ModuleType(module.__name__)
-    fresh.__dict__.update({name: module.__dict__[name] for name in ("__file__", "__package__", "__spec__")})
-    exec(compile(source, module.__file__, "exec"), fresh.__dict__)
-    changes = 0
-    for name, new in vars(fresh).items():
-        old = vars(module).get(name)
-        if isinstance(new, type) and isinstance(old, type) and new.__module__ == module.__name__:
-            changes += _graft_class(old, new)
-        elif _function(new) is not None and _function(old) is not None:
-            changes += _graft_function(module, name, old, new)
-        elif not name.startswith("__") and _shown(new) != _shown(old):
-            changes += 1
-            for holder in [
-                one for one in sys.modules.values() if getattr(one, "__dict__", {}).get(name, module) is old
-            ]:
-                setattr(holder, name, new)
-    return changes
+# ---- One fault ----
 
 
-def _graft_class(old: type, new: type) -> int:
-    changes = 0
-    for name in vars(old).keys() - vars(new).keys() - {"__abstractmethods__", "_abc_impl"}:
-        delattr(old, name)
-        changes += 1
-    for name, value in list(vars(new).items()):
-        before = vars(old).get(name)
-        if _function(value) is not None and _function(before) is not None:
-            changes += _graft_function(old, name, before, value)
-        elif name not in ("__dict__", "__weakref__", "__doc__", "_abc_impl") and _shown(value) != _shown(before):
-            setattr(old, name, value)
-            changes += 1
-    return changes
+class FirstFailure:
+    """Pytest plugin: the first test that fails, and an end when the time is over."""
 
-
-def _graft_function(holder: object, name: str, old: object, new: object) -> int:
-    """Change a function where it is, so that all who imported it see it; or replace it, if its closure differs."""
-    one, other = _function(old), _function(new)
-    changed = [part for part in PARTS if _shown(getattr(one, part)) != _shown(getattr(other, part))]
-    try:
-        for part in changed:
-            setattr(one, part, getattr(other, part))
-    except ValueError:
-        setattr(holder, name, new)
-    return len(changed)
-
-
-def _function(value: object) -> types.FunctionType | None:
-    """The function within decorators, properties, class methods and static methods."""
-    value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-    value = inspect.unwrap(value) if callable(value) else None
-    return value if isinstance(value, types.FunctionType) else None
-
-
-def _shown(value: object) -> object:
-    """What to compare values by: code as its bytes, constants and names, all else as text without addresses."""
-    if isinstance(value, types.CodeType):
-        return value.co_code, value.co_names, value.co_varnames, tuple(_shown(one) for one in value.co_consts)
-    return type(value).__name__, re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-# ---- Running ----
-
-
-class Jury:
-    """Pytest plugin that judges faults (`chosen`: file below `root`, kind, source) instead of running tests."""
-
-    def __init__(self, root: Path, chosen: list[tuple[Path, str, str]], args: argparse.Namespace):
-        self.root, self.chosen, self.args = root, chosen, args
-        self.results: list[dict] = []
-        self.sound: dict[str, bool] = {}  # whether a test that failed passes without a fault
-        self._noticed: dict[Path, list[str]] = {}
-        self._times: dict[str, float] = {}
-        self._kills: Counter[str] = Counter()
-        self._report, self._last = root / ".first_failure", root / ".durations"
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Judge every fault."""
-        if session.testsfailed:
-            raise session.Interrupted("tests cannot be collected without a fault")
-        for file, kind, fault in self.chosen:
-            lines = file.read_text(encoding="utf-8").splitlines(), fault.splitlines()
-            diff = "\n".join(list(difflib.unified_diff(*lines, lineterm="", n=2))[2:])
-            found = {"file": str(file.relative_to(self.root)), "kind": kind, **self._judge(session.items, file, fault)}
-            self.results.append({**found, "diff": diff})
-            print(len(self.results), *found.values(), "" if "by" in found else diff, flush=True)
-            if self.args.output is not None:
-                record = {"seed": self.args.seed, "sound": self.sound, "faults": self.results}
-                self.args.output.write_text(json.dumps(record, indent=1))
-        return True
+    test: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Stop at the first failure; called in forked processes only."""
-        if report.when == "call":
-            with self._last.open("a") as file:
-                file.write(f"{report.duration}\t{report.nodeid}\n")
+        """Keep a test that fails."""
         if report.failed:
-            self._report.write_text(report.nodeid)
-            os._exit(1)
+            self.test = report.nodeid
+        elif sum(os.times()[:4]) > SECONDS:
+            pytest.exit("The time is over.")
 
-    def _judge(self, items: list[pytest.Item], file: Path, fault: str) -> dict[str, object]:
-        near = self.args.tests or test_order(self.root, file)[: self.args.files]
-        seen, times = self._noticed.setdefault(file, []), self._times
-        ranked = [item for item in items if item.path in near]
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep a file that cannot be imported."""
+        if report.failed:
+            self.test = report.nodeid
 
-        def price(item: pytest.Item) -> tuple[bool, float]:
-            likely = 1 + 4 * self._kills[item.nodeid] + 4 * (file.stem in item.path.stem)
-            return item.nodeid not in seen, times.get(item.nodeid, 0.5) / likely
 
-        ranked.sort(key=price)
-        source, used, left = file.read_text(encoding="utf-8"), 0.0, list(ranked)
-        while left:
-            file.write_text(fault, encoding="utf-8")
-            found, spent = self._run(left, file, fault)
-            file.write_text(source, encoding="utf-8")
-            times.update((test, float(seconds)) for seconds, test in self._ran())
-            used += spent
-            if found is None:
-                break
-            place = next((place for place, item in enumerate(left) if item.nodeid == found), None)
-            if found not in self.sound:
-                suspects = left[:3] if place is None else [left[place]]
-                self.sound[found] = self._run(suspects, file, None)[0] is None
-            if self.sound[found]:
-                seen.append(found)
-                self._kills[found] += 1
-                return {"outcome": "died", "by": found, "seconds": round(used, 1)}
-            left = [] if place is None else left[place + 1 :]
-        return {"outcome": "survived", "tests": f"{len(self._ran())} of {len(ranked)}", "seconds": round(used, 1)}
+def _import_once() -> None:
+    """Import what the tests import, as they do: offline, and with loggers that write where nobody looks."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    with redirect_stderr(io.StringIO()):
+        runpy.run_path(str(ROOT / "tests" / "conftest.py"))
+        for name in SLOW_IMPORTS:
+            importlib.import_module(name)
+    sys.path.pop(0)
 
-    def _ran(self) -> list[list[str]]:
-        """Seconds and names of the tests of the last run."""
-        return [line.split("\t", 1) for line in self._last.read_text().splitlines()]
 
-    def _run(self, items: list[pytest.Item], file: Path, fault: str | None) -> tuple[str | None, float]:
-        """First test that fails, or the status of a process that broke down, or `None`; and CPU seconds."""
-        self._report.unlink(missing_ok=True)
-        self._last.write_text("")
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        child = os.fork()
-        if not child:
-            try:
-                self._run_here(items, file, fault)
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(99)
-        _, status = os.waitpid(child, 0)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # processes that a test left behind
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        found = self._report.read_text() if self._report.is_file() else f"{file.name} ended with status {status}"
-        return found if status else None, used
+def _run_here(tree: Path, tests: list[list[str]], sender: Connection) -> None:
+    """Send the first of the tests to fail, or `None`; tests are imported group by group."""
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.chdir(tree)
+    os.environ["PYTHONPATH"] = str(tree)
+    sys.path[:0] = [str(tree), str(tree / "tests")]
+    first = FirstFailure()
+    options = f"-x -p no:cacheprovider -p no:xdist --timeout=200 --basetemp={tree.parent / 'scratch'}".split()
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins that are loaded already
+    for group in filter(None, tests):
+        if first.test is None and sum(os.times()[:4]) < SECONDS:
+            pytest.main([*options, *group], plugins=[first])
+    sender.send(first.test)
 
-    def _run_here(self, items: list[pytest.Item], file: Path, fault: str | None) -> None:
-        os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (4 * self.args.seconds, 4 * self.args.seconds))
-        log = os.open(self.root / ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        module = sys.modules.get(_module(self.root, file))
-        if fault is not None and module is not None:
-            graft(module, fault)
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
-            if fault is not None and sum(os.times()[:4]) > self.args.seconds:
-                break
+
+def first_failure(tree: Path, tests: list[list[str]]) -> str | None:
+    """The first test that fails in a tree, in a process of its own; or how that process broke down."""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_run_here, args=(tree, tests, sender))
+    process.start()
+    process.join()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # processes that a test left behind
+    return receiver.recv() if receiver.poll() else f"(process ended with status {process.exitcode})"
+
+
+@functools.cache
+def _own_tree(clean: Path) -> tuple[Path, dict[str, list[str]]]:
+    """A copy of the tree for this process, and the tests that noticed faults in a file before."""
+    return shutil.copytree(clean, clean.parent / str(os.getpid()) / "tree"), {}
+
+
+def judge(clean: Path, file: str, fault: str) -> str | None:
+    """The test that notices a fault, or `None`."""
+    tree, noticed = _own_tree(clean)
+    target, before = tree / file, noticed.setdefault(file, [])
+    compiled = Path(importlib.util.cache_from_source(target))
+    compiled.unlink(missing_ok=True)
+    target.write_text(fault, encoding="utf-8")
+    test = first_failure(tree, [before, *([test] for test in test_order(file))])
+    compiled.unlink(missing_ok=True)
+    shutil.copy2(clean / file, target)
+    if test is not None and "::" in test and test not in before:
+        before.append(test)
+    return test
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -263,35 +174,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="+", type=Path, help="files or folders of source to put faults into")
     parser.add_argument("--count", type=int, default=50, help="how many faults")
     parser.add_argument("--seed", type=int, default=0, help="which faults")
-    parser.add_argument("--files", type=int, default=20, help="how many test files to try, the nearest first")
-    parser.add_argument("--tests", nargs="+", default=[], help="test files to try instead")
-    parser.add_argument("--seconds", type=int, default=60, help="CPU seconds of tests for one fault")
-    parser.add_argument("--output", type=Path, help="JSON file of all faults and what became of them")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     args = parser.parse_args(argv)
     files = sorted({f.resolve() for path in args.paths for f in (path.rglob("*.py") if path.is_dir() else [path])})
-    if args.output is not None:
-        args.output = args.output.resolve()
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-    pool = [(file, kind, fault) for file in files for kind, fault in mutants(file)]
-    drawn = random.Random(args.seed).sample(pool, min(args.count, len(pool)))
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "tree"
-        shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache"))
-        chosen = [(root / file.relative_to(ROOT), kind, fault) for file, kind, fault in drawn]
-        args.tests = [root / test for test in args.tests]
-        near = {test for file, _, _ in chosen for test in args.tests or test_order(root, file)[: args.files]}
-        jury = Jury(root, chosen, args)
-        os.chdir(root)
-        os.environ.update(PYTHONPATH=str(root), PYTHONDONTWRITEBYTECODE="1")
-        sys.path[:0] = [str(root), str(root / "tests")]
-        quiet = f"-q -s -p no:cacheprovider -p no:xdist --timeout=1200 --basetemp={folder}/tmp".split()
-        code = pytest.main([*quiet, *map(str, sorted(near))], plugins=[jury])
-        os.chdir(ROOT)
-    unsound = sorted(test for test, passes in jury.sound.items() if not passes)
-    died = sum(result["outcome"] == "died" for result in jury.results)
-    print(f"Not counted, since they fail without a fault, too: {', '.join(unsound) or 'none'}")
-    print(f"{died} of {len(jury.results)} faults died (seed {args.seed}; {len(pool)} in {len(files)} files).")
-    return int(code)
+    drawn = [(str(file.relative_to(ROOT)), kind, fault) for file, kind, fault in draw(files, args.count, args.seed)]
+    _import_once()
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(args.jobs, FORK) as workers:
+        clean = Path(folder) / "clean"
+        shutil.copytree(ROOT, clean, ignore=_left_out)
+        judged = [workers.submit(judge, clean, file, fault) for file, _, fault in drawn]
+        for number, ((file, kind, fault), verdict) in enumerate(zip(drawn, judged, strict=True), start=1):
+            print(number, file, kind, f"died: {verdict.result()}" if verdict.result() else "SURVIVED", flush=True)
+            if verdict.result() is None:
+                lines = (clean / file).read_text(encoding="utf-8").splitlines(), fault.splitlines()
+                print(*list(difflib.unified_diff(*lines, lineterm="", n=2))[2:], sep="\n", flush=True)
+        tests = sorted({verdict.result() for verdict in judged if "::" in (verdict.result() or "")})
+        unsound = [test for test in tests if first_failure(clean, [[test]])]
+    died = sum(verdict.result() is not None for verdict in judged)
+    print(f"{died} of {len(drawn)} faults died (seed {args.seed}, {len(files)} files).")
+    if unsound:
+        print("The score does not count: without a fault, too, there fail", *unsound)
+    return int(bool(unsound))
 
 
 if __name__ == "__main__":
