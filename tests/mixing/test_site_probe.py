@@ -6,6 +6,7 @@ import tiny
 import torch
 import zoo
 
+from logitmix_nlp.mixing.model_modes import stirred
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites, list_sites
@@ -63,6 +64,31 @@ def test_rows_that_are_equal(rows):
     look(tiny.bert(), inputs, "layer:1")
     with pytest.raises(ValueError, match=AFFINE):
         look(tiny.bert(), inputs, "pooler")
+
+
+def test_other_content_keeps_padding_and_special_tokens_and_is_of_the_vocabulary():
+    model = tiny.bert(vocab_size=5, pad_token_id=0, eos_token_id=3)
+    inputs = {"input_ids": torch.arange(30).remainder(5).expand(8, -1)}
+    with stirred(model, inputs, "input_ids") as content:
+        before, after = inputs["input_ids"], content["input_ids"]
+    kept = (before == 0) | (before == 3)
+    assert torch.equal(after[kept], before[kept])
+    assert set(after[~kept].tolist()) == {1, 2, 4}
+    assert not torch.equal(after[0], after[1])
+
+
+def test_two_rows_are_enough_and_one_tells_nothing(caplog):
+    with pytest.raises(ValueError, match=AFFINE):
+        look(tiny.bert(), texts(2), "pooler")
+    look(tiny.bert(), texts(1), "pooler")
+    assert caplog.messages == []
+
+
+def test_logits_of_another_shape_are_named():
+    model = tiny.bert()
+    model.classifier.register_forward_hook(lambda module, args, output: output if len(output) == 4 else output[:1])
+    with pytest.raises(ValueError, match=r"it returns logits of \(1, 3\), expected \(8, 3\)"):
+        look(model, texts(), "layer:1")
 
 
 @pytest.mark.parametrize("zeros", [True, False])

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from glue_runs.runs.run import main as run_glue
 from logitmix_nlp.commands import calibrate, evaluate
-from logitmix_nlp.evaluation.data.columns import guess_text_columns
+from logitmix_nlp.evaluation.data.columns import guess_text_columns, stored_columns
 
 WORDS = samples.WORDS.split()[5:-2]
 LABELS = [("good", "bad")[place % 2] for place in range(40)]
@@ -31,7 +31,8 @@ FOUND = {
     "known pair": ({"premise": TEXTS, "gold_label_text": SOURCES, "hypothesis": OTHER}, ("premise", "hypothesis")),
     "sentence1 and sentence2": ({"sentence2": OTHER, "sentence1_parse": TEXTS, "sentence1": TEXTS},
                                 ("sentence1", "sentence2")),
-    "numbered pair": ({"id": IDS, "q2": OTHER, "q1": TEXTS, "remark": PLACES}, ("q1", "q2")),
+    "numbered pair": ({"id": IDS, "text2": OTHER, "text1": TEXTS, "remark": PLACES}, ("text1", "text2")),
+    "lettered pair": ({"partB": OTHER, "remark": PLACES, "partA": TEXTS}, ("partA", "partB")),
     "ids by content": ({"ref": IDS, "words": TEXTS}, ("words",)),
     "dates by content": ({"on": DATES, "words": TEXTS}, ("words",)),
     "few values": ({"shop": SOURCES, "words": TEXTS}, ("words",)),
@@ -49,6 +50,29 @@ def test_text_columns_are_found(case, caplog):
     with caplog.at_level(logging.INFO, logger="logitmix_nlp"):
         assert guess_text_columns(data, "label", "x.csv") == texts
     assert f"x.csv: texts from {' and '.join(map(repr, texts))}" in caplog.text
+
+
+MEANINGS = """id ids idx index uid guid uuid key hash url uri link path file filename date time datetime timestamp day
+    month year created updated author user username name email source language lang locale split category topic type
+    domain genre country city label labels target class tag tags rating score version license status gender parse"""
+TEXT_NAMES = """text texts sentence sentences review comment tweet post message document utterance content passage
+    paragraph statement"""
+PAIRS = """sentence1 sentence2, premise hypothesis, question sentence, question context, question answer,
+    question passage, query passage, query document, text text_pair"""
+
+
+def guessed(**columns):
+    return guess_text_columns(Dataset.from_dict({**columns, "y": LABELS}), "y", "x.csv")
+
+
+def test_names_that_tell_texts_from_the_rest():
+    for name in MEANINGS.split():
+        assert guessed(**{name: TEXTS, "words": OTHER}) == ("words",), name
+    for name in TEXT_NAMES.split():
+        assert guessed(**{"words": OTHER, f"my_{name}": TEXTS}) == (f"my_{name}",), name
+    for pair in PAIRS.split(","):
+        first, second = pair.split()
+        assert guessed(**{second: TEXTS, "review": PLACES, first: OTHER}) == (first, second)
 
 
 AMBIGUOUS = {"three texts": {"head": TEXTS, "body": OTHER, "where": PLACES}, "none": {"ref": IDS, "source": SOURCES}}
@@ -73,9 +97,10 @@ def csv(path, columns):
     return samples.write_text(path, "\n".join(lines) + "\n")
 
 
-@pytest.fixture
-def trained(tmp_path):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
     """Fine-tuned on the columns `body` and `remark` of a file."""
+    tmp_path = tmp_path_factory.mktemp("trained")
     data = csv(tmp_path / "x.csv", {"remark": OTHER, "body": TEXTS, "label": LABELS})
     flags = [f"--model_name_or_path={samples.write_model(tmp_path / 'model')}", f"--output_dir={tmp_path / 'out'}"]
     flags += ["--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false", "--max_seq_length=32"]
@@ -113,9 +138,15 @@ def test_other_columns_than_in_training_are_said_and_flags_win(trained, tmp_path
     assert json.loads((tmp_path / "report" / "report.json").read_text())["columns"]["text"] == ["remark"]
 
 
-def test_a_broken_memory_is_one_line(trained, capsys):
-    path = trained.folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "data_columns": {"text": "body"}}))
-    capsys.readouterr()
-    assert evaluate.main([str(trained.folder), "--data", str(trained.data), "--no_pictures"]) == 2
-    assert "error: data_columns of the model's configuration names no columns" in capsys.readouterr().err
+BROKEN = [
+    {"text": "body"}, ["text", "image", "label"], {"text": "body", "image": None, "label": None},
+    {"text": ["body", 3], "image": None, "label": None}, {"text": ["body"], "image": 3, "label": None},
+    {"text": ["body"], "image": None, "label": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("memory", BROKEN)
+def test_a_broken_memory_is_refused(memory):
+    message = "data_columns of the model's configuration names no columns: .*; remove it"
+    with pytest.raises(ValueError, match=message):
+        stored_columns(SimpleNamespace(data_columns=memory))
