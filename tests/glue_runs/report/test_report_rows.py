@@ -34,6 +34,12 @@ def test_predictions_are_aligned_by_id(root):
         assert np.array_equal(one, other)
 
 
+def test_a_seed_that_one_of_two_methods_lacks_is_left_out(root):
+    before = difference_tables(load_grid(root), 100, 15)
+    run_samples.write_run(root, "rte", "mixup", 3, scale=0.5)
+    assert difference_tables(load_grid(root), 100, 15) == before
+
+
 def run_of(root):
     return kept_predictions(load_grid(root).runs["rte", "mixup", 2], "eval")
 
