@@ -8,7 +8,7 @@ from pathlib import Path
 
 from glue_runs.report.differences import EXPLANATION, difference_tables
 from glue_runs.report.grid import ResultGrid, load_grid
-from glue_runs.report.plots import learning_pictures, reliability_pictures
+from glue_runs.report.plots import learning_plots, reliability_plots
 from glue_runs.report.tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.runs.results import RunResult
 from logitmix_nlp.commands import OneLineParser
@@ -33,7 +33,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
         n_bins (`int`): Confidence bins of ECE and OE; must be what the runs were scored with.
 
     Returns:
-        `Report`: Text, tables and pictures.
+        `Report`: Text, tables and plots.
 
     Raises:
         ImportError: If matplotlib is missing.
@@ -62,14 +62,14 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
             "Reliability diagrams",
             "Bins are added over the seeds. ECE and OE above a diagram are those of the added bins: errors of single "
             "seeds may cancel there, so that this ECE is at most the mean of the seeds in the table.",
-            pictures=tuple(reliability_pictures(grid, n_bins)),
+            plots=tuple(reliability_plots(grid, n_bins)),
         ),
         Section(
             "learning",
             "Learning curves",
             "Mean over seeds and one standard deviation. A method's loss is the sum of its own terms on its own mixed "
             "rows, so that its height does not compare methods.",
-            pictures=tuple(learning_pictures(grid)),
+            plots=tuple(learning_plots(grid)),
         ),
         Section("time", "Training time", tables=tuple(filter(None, [time_table(grid)]))),
         Section("published", "Published scores", tables=tuple(published_tables())),
@@ -84,7 +84,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
     return Report(
         f"GLUE: {', '.join(sorted(short))}",
         _facts(grid),
-        tuple(s for s in sections if s.tables or s.pictures),
+        tuple(s for s in sections if s.tables or s.plots),
         commands,
     )
 

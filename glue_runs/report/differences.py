@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from glue_runs.report.grid import ResultGrid, ScoreColumn
-from glue_runs.report.statistics import SCORERS, bootstrap_scores, difference_interval, paired_difference
+from glue_runs.report.statistics import bootstrap_scores, difference_interval, paired_difference, resampled
 from glue_runs.runs.results import RunResult
+from logitmix_nlp.functional.metrics import value_of
 from logitmix_nlp.reports.tables import Column, Estimate, Table
 
 __all__ = ["EXPLANATION", "REFERENCES", "difference_tables", "kept_predictions"]
@@ -88,7 +89,7 @@ def _differences(
     values = {
         (name, method): grid.values(column, method, figure) for name, figure in names.items() for method in methods
     }
-    resampled = _resampled(grid, column, values, names, n_bootstrap, n_bins)
+    scores_of = _resampled(grid, column, values, names, n_bootstrap, n_bins)
     found = {}
     for name in names:
         for pair in pairs:
@@ -96,8 +97,8 @@ def _differences(
             if difference is None:
                 continue
             seeds = sorted(set(values[name, pair[0]]) & set(values[name, pair[1]]))
-            if all((name, method, seed) in resampled for method in pair for seed in seeds):
-                scores = [np.stack([resampled[name, method, seed] for seed in seeds], axis=1) for method in pair]
+            if all((name, method, seed) in scores_of for method in pair for seed in seeds):
+                scores = [np.stack([scores_of[name, method, seed] for seed in seeds], axis=1) for method in pair]
                 difference = difference._replace(
                     **dict(zip(("low", "high"), difference_interval(*scores), strict=True))
                 )
@@ -123,8 +124,8 @@ def _resampled(
                     "the same ones: repeat one of them, or report them apart."
                 )
             for name, figure in names.items():
-                scorer = SCORERS[figure](logits, labels, n_bins)
-                value = scorer(np.ones((len(labels), 1)))[0]
+                scorer = resampled(figure, logits, labels, n_bins)
+                value = value_of(scorer, len(labels))
                 if abs(value - values[name, method].get(seed, value)) > TOLERANCE:
                     raise ValueError(
                         f"{run.folder}: {column.prefix}_{figure} is {values[name, method][seed]:.4f}, but the kept "

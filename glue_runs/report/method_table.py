@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from transformers import TrainingArguments
 
-from glue_runs.report.statistics import estimate
 from glue_runs.runs.results import RunResult, deciding_flags
-from logitmix_nlp.reports.tables import Column, Table
+from logitmix_nlp.reports.tables import Column, Table, estimate
 from logitmix_nlp.training.arguments import LogitMixTrainingArguments
 
 __all__ = ["FIGURES", "check_repeats", "method_table", "run_figures", "uneven_settings"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a report, made from a grid of runs."""
+"""The plots of a report, made from a grid of runs."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,18 +8,18 @@ from glue_runs.report.differences import kept_predictions
 from glue_runs.report.grid import ResultGrid, ScoreColumn
 from glue_runs.runs.results import RunResult
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
-from logitmix_nlp.reports.page import Picture, drawn_picture
+from logitmix_nlp.reports.page import Plot
 from logitmix_nlp.reports.plots import CurvePanel, learning_curves, reliability_diagrams
 from logitmix_nlp.reports.plots.curves import mean_curve
 
-__all__ = ["learning_pictures", "reliability_pictures"]
+__all__ = ["learning_plots", "reliability_plots"]
 
 PANEL_WIDTH, CURVES_WIDTH = 270, 400
 
 
-def reliability_pictures(grid: ResultGrid, n_bins: int) -> list[Picture]:
+def reliability_plots(grid: ResultGrid, n_bins: int) -> list[Plot]:
     """Reliability diagrams of each classification split: all methods that kept predictions, bins added over seeds."""
-    pictures = []
+    plots = []
     for column in grid.columns:
         if column.task.label_names is None:
             continue
@@ -30,13 +30,13 @@ def reliability_pictures(grid: ResultGrid, n_bins: int) -> list[Picture]:
                 f"{column.title}: reliability of {', '.join(found)}",
                 PANEL_WIDTH * max(2, min(len(found), 4)),
             )
-            pictures.append(drawn_picture(column.title, title, partial(reliability_diagrams, found), width))
-    return pictures
+            plots.append(Plot(column.title, title, partial(reliability_diagrams, found), width))
+    return plots
 
 
-def learning_pictures(grid: ResultGrid) -> list[Picture]:
+def learning_plots(grid: ResultGrid) -> list[Plot]:
     """Training loss by step, and the score by epoch where it was logged more than once, of each task."""
-    pictures, names = [], [grid.labels[method] for method in grid.methods]
+    plots, names = [], [grid.labels[method] for method in grid.methods]
     for task in grid.tasks:
         histories = {method: [_history(run) for run in grid.of(task, method).values()] for method in grid.methods}
         panels = [_panel(grid, histories, "training loss", "step", "loss", "loss", 1.0)]
@@ -49,8 +49,8 @@ def learning_pictures(grid: ResultGrid) -> list[Picture]:
         if panels:
             title, width = f"{task.folder}: learning curves of {', '.join(names)}", CURVES_WIDTH * len(panels)
             draw = partial(learning_curves, panels, names=names)
-            pictures.append(drawn_picture(task.folder, title, draw, width, narrow=len(panels) > 1))
-    return pictures
+            plots.append(Plot(task.folder, title, draw, width, narrow=len(panels) > 1))
+    return plots
 
 
 def _added_bins(grid: ResultGrid, column: ScoreColumn, method: str, n_bins: int) -> ConfidenceBins | None:

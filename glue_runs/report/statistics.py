@@ -1,38 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Means over seeds, paired differences, and a bootstrap over evaluated rows and seeds together."""
+"""Paired differences over seeds, and a bootstrap over evaluated rows and seeds together."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from logitmix_nlp.functional import row_confidences
-from logitmix_nlp.reports.tables import Estimate
+from logitmix_nlp.functional.metrics import CHUNK_ENTRIES, METRICS, Predictions, Resampled, resampled_spearman
+from logitmix_nlp.reports.tables import Estimate, estimate
 
 __all__ = [
-    "SCORERS", "bootstrap_scores", "difference_interval", "estimate", "holm", "paired_difference",
-    "resampled_differences", "two_sided_p",
+    "bootstrap_scores", "difference_interval", "holm", "paired_difference", "resampled", "resampled_differences",
+    "two_sided_p",
 ]  # fmt: skip
 
-CHUNK_ENTRIES = 2_000_000  # rows times resamples held at once, 16 MB
-# From counts `(N, B)`, how often each of N rows was drawn in each of B resamples, to one score per resample `(B,)`.
-Scorer = Callable[[np.ndarray], np.ndarray]
 
+def resampled(name: str, logits: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> Resampled:
+    """What gives a metric's values on resamples: one of `METRICS`, or `spearmanr` of a regression.
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and sample standard deviation of one value per seed, at least one."""
-    values = np.asarray(values, dtype=np.float64)
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Estimate(float(values.mean()), std, len(values))
+    Args:
+        name (`str`): The metric.
+        logits (`np.ndarray` of shape `(N, C)`): Of a regression, its predictions, `(N, 1)`.
+        labels (`np.ndarray` of shape `(N,)`): Class ids, or scores.
+        n_bins (`int`): Confidence bins.
+    """
+    if name == "spearmanr":
+        return resampled_spearman(torch.from_numpy(logits).reshape(-1), torch.from_numpy(labels))
+    return METRICS[name].resampled(Predictions(logits, labels, n_bins))
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
     """Difference `first - second` over the seeds that both have.
 
     Args:
-        first (`Mapping[int, float]`): Figure of each seed.
-        second (`Mapping[int, float]`): Figure of each seed.
+        first (`Mapping[int, float]`): Value of each seed.
+        second (`Mapping[int, float]`): Value of each seed.
 
     Returns:
         `Estimate`: Mean and standard deviation of the differences; `None` if no seed is shared.
@@ -42,12 +44,12 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
 
 
 def bootstrap_scores(
-    scorers: Sequence[Scorer], n_rows: int | Sequence[int], n_resamples: int, seed: int = 0
+    scorers: Sequence[Resampled], n_rows: int | Sequence[int], n_resamples: int, seed: int = 0
 ) -> np.ndarray:
     """Score the same resamples of the rows with every scorer.
 
     Args:
-        scorers (`Sequence` of callables): Made by `SCORERS`, one per run; all over the same rows in the same order.
+        scorers (`Sequence` of callables): See [`resampled`], one per run; all over the same rows in the same order.
         n_rows (`int` or `Sequence[int]`): Number of rows; or of each of several sets, which follow each other in the
             counts and are drawn from one by one, so that each keeps its size.
         n_resamples (`int`): Number of resamples, each of `n_rows` rows drawn with replacement.
@@ -57,7 +59,8 @@ def bootstrap_scores(
         `np.ndarray` of shape `(n_resamples, len(scorers))`: The scores.
     """
     chunks = _row_counts([n_rows] if isinstance(n_rows, int) else n_rows, n_resamples, seed)
-    return np.concatenate([np.stack([scorer(counts) for scorer in scorers], axis=1) for counts in chunks])
+    pieces = [torch.stack([scorer(counts) for scorer in scorers], dim=1) for counts in map(torch.from_numpy, chunks)]
+    return torch.cat(pieces).numpy()
 
 
 def difference_interval(
@@ -138,83 +141,3 @@ def _counts(rng: np.random.Generator, n_rows: int, size: int) -> np.ndarray:
     """How often each row is drawn in each of `size` resamples, `(n_rows, size)`."""
     cells = rng.integers(n_rows, size=(size, n_rows)) * size + np.arange(size)[:, None]
     return np.bincount(cells.reshape(-1), minlength=n_rows * size).reshape(n_rows, size).astype(np.float64)
-
-
-def _accuracy(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
-    correct = (logits.argmax(axis=1) == labels).astype(np.float64)
-    return lambda counts: correct @ counts / len(labels)
-
-
-def _matthews(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
-    """Matthews correlation of any number of classes, from the counts of (true, predicted) pairs."""
-    classes, n_rows = logits.shape[1], len(labels)
-    pairs = _grouped(labels.astype(np.int64) * classes + logits.argmax(axis=1), np.ones(n_rows), classes**2)
-
-    def score(counts: np.ndarray) -> np.ndarray:
-        confusion = (pairs @ counts).reshape(classes, classes, -1)
-        true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-        right = np.trace(confusion)
-        spread = (n_rows**2 - (true**2).sum(axis=0)) * (n_rows**2 - (predicted**2).sum(axis=0))
-        covariance = n_rows * right - (true * predicted).sum(axis=0)
-        return np.divide(covariance, np.sqrt(spread), out=np.zeros_like(spread), where=spread > 0)
-
-    return score
-
-
-def _spearman(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
-    """Spearman correlation, ranked anew within each resample; tied rows share their mean rank."""
-    predictions, n_rows = logits.reshape(-1), len(labels)
-
-    def score(counts: np.ndarray) -> np.ndarray:
-        first, second = _centred_ranks(predictions, counts), _centred_ranks(labels, counts)
-        product = (counts * first * second).sum(axis=0)
-        spread = (counts * first**2).sum(axis=0) * (counts * second**2).sum(axis=0)
-        return np.divide(product, np.sqrt(spread), out=np.zeros_like(spread), where=spread > 0)
-
-    def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        distinct, group = np.unique(values, return_inverse=True)
-        sizes = _grouped(group, np.ones(n_rows), len(distinct)) @ counts
-        return (sizes.cumsum(axis=0) - (sizes - 1) / 2 - (n_rows + 1) / 2)[group]
-
-    return score
-
-
-def _ece(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
-    confidence, correct, bins = _confidence(logits, labels, n_bins)
-    gaps = _grouped(bins, correct - confidence, n_bins)
-    return lambda counts: np.abs(gaps @ counts).sum(axis=0) / len(labels)
-
-
-def _oe(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> Scorer:
-    confidence, correct, bins = _confidence(logits, labels, n_bins)
-    excess, mass, size = (
-        _grouped(bins, values, n_bins) for values in (confidence - correct, confidence, 0 * bins + 1)
-    )
-
-    def score(counts: np.ndarray) -> np.ndarray:
-        mean_confidence = mass @ counts / np.maximum(size @ counts, 1)
-        return (mean_confidence * np.maximum(excess @ counts, 0)).sum(axis=0) / len(labels)
-
-    return score
-
-
-def _confidence(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Confidence, correctness and bin of each row, as [`functional.confidence_bins`] has them."""
-    rows = row_confidences(torch.from_numpy(logits), torch.from_numpy(labels), from_logits=True)
-    confidence, correct = rows.confidence.numpy(), rows.correct.numpy().astype(np.float64)
-    return confidence, correct, np.searchsorted(np.arange(1, n_bins) / n_bins, confidence, side="left")
-
-
-def _grouped(groups: np.ndarray, values: np.ndarray, n_groups: int) -> sparse.csr_array:
-    """Matrix `(n_groups, N)` that sums `values * counts` within groups."""
-    return sparse.csr_array((values, (groups, np.arange(len(groups)))), shape=(n_groups, len(groups)))
-
-
-# Figure -> maker of a scorer from logits `(N, C)`, labels `(N,)` and the number of confidence bins.
-SCORERS: Mapping[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {
-    "accuracy": _accuracy,
-    "matthews_correlation": _matthews,
-    "spearmanr": _spearman,
-    "ece": _ece,
-    "oe": _oe,
-}

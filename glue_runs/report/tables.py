@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from glue_runs.report import published
 from glue_runs.report.grid import ResultGrid
-from glue_runs.report.statistics import estimate
-from logitmix_nlp.reports.tables import Column, Estimate, Table
+from logitmix_nlp.reports.tables import Column, Estimate, Table, estimate
 
 __all__ = ["calibration_tables", "published_tables", "score_table", "task_table", "time_table"]
 

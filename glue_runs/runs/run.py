@@ -23,7 +23,7 @@ from glue_runs.runs.texts import Texts
 from glue_runs.tasks.labels import drop_missing_labels
 from glue_runs.tasks.prediction_files import write_predictions
 from glue_runs.tasks.scores import first_output, predicted
-from logitmix_nlp.calibration.metrics import per_class_figures
+from logitmix_nlp.calibration.metrics import per_class_metrics
 from logitmix_nlp.evaluation.predicted_rows import keep_columns, prediction_columns, write_rows
 from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.publishing.trainer import push_or_explain
@@ -93,7 +93,7 @@ def evaluate(job: Job) -> None:
             continue
         if description.is_own and not description.is_regression:
             n_bins = job.modality.data_args.n_bins
-            by_class = per_class_figures(logits, labels, description.label_names, n_bins)
+            by_class = per_class_metrics(logits, labels, description.label_names, n_bins)
             write_json(folder / f"{prefix}_class_results.json", by_class)
         if job.output_args.save_predictions:
             save_predictions(job, name, prefix, labels, logits)

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from glue_runs.report.statistics import (
-    SCORERS,
-    Scorer,
-    bootstrap_scores,
-    estimate,
-    holm,
-    resampled_differences,
-    two_sided_p,
-)
+from glue_runs.report.statistics import bootstrap_scores, holm, resampled, resampled_differences, two_sided_p
 from glue_runs.study.plan import Rows, Study, chosen_rates
 from glue_runs.study.rows import columns_of
-from logitmix_nlp.reports.tables import Estimate
+from logitmix_nlp.functional.metrics import Resampled, resampled_aurc, resampled_auroc, resampled_mean, value_of
+from logitmix_nlp.reports.tables import Estimate, estimate
 
 __all__ = ["HIGHER_IS_BETTER", "RESAMPLED", "Comparison", "compare", "seeds_of"]
 
@@ -98,10 +92,10 @@ def compare(study: Study, rows: Rows, results: Path) -> dict[str, list[Compariso
     options, seeds = study.values["analysis"], seeds_of(study, rows)
     planned = {name: _planned(family) for name, family in options["families"].items()}
     every = [one for family in planned.values() for one in family]
-    resampled = _resample(every, seeds, study, results)
+    scores_of = _resample(every, seeds, study, results)
     found = {}
     for name, family in planned.items():
-        family = [_filled(one, _pair(one, seeds), resampled, options) for one in family]
+        family = [_filled(one, _pair(one, seeds), scores_of, options) for one in family]
         judged = [place for place, one in enumerate(family) if one.p is not None]
         for place, p in zip(judged, holm([family[place].p for place in judged]), strict=True):
             family[place] = replace(family[place], corrected=p)
@@ -128,7 +122,7 @@ def _pair(one: Comparison, seeds: Mapping[Cell, Mapping[int, Any]]) -> list[tupl
 
 
 def _filled(
-    one: Comparison, pairs: Sequence[tuple[Mapping[str, Any], ...]], resampled: Mapping[Any, np.ndarray], options: Any
+    one: Comparison, pairs: Sequence[tuple[Mapping[str, Any], ...]], scores_of: Mapping[Any, np.ndarray], options: Any
 ) -> Comparison:
     """The comparison with its values, but for the corrected p-value."""
     if not pairs:
@@ -140,7 +134,7 @@ def _filled(
     if one.figure not in RESAMPLED:
         return one
     scores = [
-        np.stack([resampled[row["plan"], one.figure] for row in side], axis=1) for side in zip(*pairs, strict=True)
+        np.stack([scores_of[row["plan"], one.figure] for row in side], axis=1) for side in zip(*pairs, strict=True)
     ]
     draws, tail = resampled_differences(*scores), (1 - options["level"]) / 2
     low, high = (float(end) for end in np.quantile(draws, [tail, 1 - tail]))
@@ -152,7 +146,7 @@ def _resample(
     comparisons: Sequence[Comparison], seeds: Mapping[Cell, Mapping[int, Any]], study: Study, results: Path
 ) -> dict[tuple[str, str], np.ndarray]:
     """Scores `(B,)` by plan and figure of all runs that are compared, on the same resamples for all runs of a task."""
-    groups: dict[tuple, dict[tuple[str, str], Scorer]] = {}
+    groups: dict[tuple, dict[tuple[str, str], Resampled]] = {}
     for one in comparisons:
         if one.figure not in RESAMPLED:
             continue
@@ -164,7 +158,7 @@ def _resample(
             group = groups.setdefault((one.task, *sizes), {})
             if (row["plan"], one.figure) not in group:
                 scorer = RESAMPLED[one.figure](columns, study.values["tasks"][one.task]["score"])
-                _check(scorer(np.ones((sum(sizes), 1)))[0], row, one.figure, results)
+                _check(value_of(scorer, sum(sizes)), row, one.figure, results)
                 group[row["plan"], one.figure] = scorer
     found = {}
     for (_, *sizes), scorers in groups.items():
@@ -182,55 +176,34 @@ def _check(value: float, row: Mapping[str, Any], figure: str, results: Path) -> 
         )
 
 
-def _score(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
+def _score(columns: Mapping[str, np.ndarray], score: str) -> Resampled:
     labels, predicted = columns["label"].astype(np.int64), columns["predicted"].astype(np.int64)
-    classes = int(max(labels.max(), predicted.max())) + 1
-    return SCORERS[score](np.eye(classes, dtype=np.float32)[predicted], labels, 1)
+    classes = max(2, int(max(labels.max(), predicted.max())) + 1)
+    return resampled(score, np.eye(classes, dtype=np.float32)[predicted], labels)
 
 
-def _after_nll(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
-    values = columns["after_nll"].astype(np.float64)
-    return lambda counts: values @ counts / len(values)
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.float64))
 
 
-def _aurc(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
-    """Area under the risk-coverage curve; a row that is drawn several times counts as rows in random order."""
-    order = np.argsort(-columns["confidence"].astype(np.float64), kind="stable")
-    wrong = (columns["label"] != columns["predicted"])[order].astype(np.float64)[:, None]
-
-    def area(counts: np.ndarray) -> np.ndarray:
-        drawn = counts[order]
-        errors, before = np.cumsum(wrong * drawn, axis=0), np.cumsum(drawn, axis=0) - drawn
-        errors -= wrong * drawn
-        middle = (drawn + 1) / 2  # the mean place of the copies of a row among themselves
-        return (drawn * (errors + middle * wrong) / (before + middle)).sum(axis=0) / drawn.sum(axis=0)
-
-    return area
+def _aurc(columns: Mapping[str, np.ndarray], score: str) -> Resampled:
+    return resampled_aurc(_tensor(columns["confidence"]), _tensor(columns["label"] == columns["predicted"]))
 
 
-def _auroc(name: str, sign: int) -> Callable[[Mapping[str, np.ndarray], str], Scorer]:
+def _auroc(name: str, sign: int) -> Callable[[Mapping[str, np.ndarray], str], Resampled]:
     """Chance that a row inside has a higher score than one outside, ties counting half."""
 
-    def maker(columns: Mapping[str, np.ndarray], score: str) -> Scorer:
-        inside, outside = (sign * columns[column].astype(np.float64) for column in (name, f"outside_{name}"))
-        order = np.argsort(outside, kind="stable")
-        below, upto = (np.searchsorted(outside[order], inside, side=side) for side in ("left", "right"))
-
-        def area(counts: np.ndarray) -> np.ndarray:
-            drawn, others = counts[: len(inside)], counts[len(inside) :][order]
-            total = np.concatenate([np.zeros((1, others.shape[1])), np.cumsum(others, axis=0)])
-            wins = (drawn * (total[below] + total[upto]) / 2).sum(axis=0)
-            return wins / (drawn.sum(axis=0) * total[-1])
-
-        return area
+    def maker(columns: Mapping[str, np.ndarray], score: str) -> Resampled:
+        inside, outside = (sign * _tensor(columns[column]) for column in (name, f"outside_{name}"))
+        return resampled_auroc(torch.cat([inside, outside]), torch.arange(len(inside) + len(outside)) < len(inside))
 
     return maker
 
 
-# Figure -> maker of a scorer from the kept columns of a run and the name of its task's score.
-RESAMPLED: Mapping[str, Callable[[Mapping[str, np.ndarray], str], Scorer]] = {
+# Metric -> maker of its values on resamples, from the kept columns of a run and the name of its task's score.
+RESAMPLED: Mapping[str, Callable[[Mapping[str, np.ndarray], str], Resampled]] = {
     "score": _score,
-    "after_nll": _after_nll,
+    "after_nll": lambda columns, score: resampled_mean(_tensor(columns["after_nll"])),
     "aurc": _aurc,
     "auroc_confidence": _auroc("confidence", 1),
     "auroc_energy": _auroc("energy", -1),

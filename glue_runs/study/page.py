@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glue_runs.report.statistics import estimate
 from glue_runs.study.analysis import HIGHER_IS_BETTER, Comparison, compare, seeds_of
 from glue_runs.study.plan import CHOICE, Rows, Study, chosen_rates
 from glue_runs.study.rows import read_ensembles, read_rows
 from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.reports.plots.forest import ForestPanel, forest_plot
-from logitmix_nlp.reports.tables import Column, Estimate, Table, to_markdown
+from logitmix_nlp.reports.tables import Column, Estimate, Table, estimate, to_markdown
 from logitmix_nlp.whole_files import write_json, write_whole
 
 __all__ = ["answer_lines", "forest_of", "summary", "task_tables", "write_page"]

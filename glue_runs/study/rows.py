@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glue_runs.study.figures import kept_columns, run_figures
+from glue_runs.study.metrics import kept_columns, run_metrics
 from glue_runs.study.plan import RESULT_NAME, plan_digest
 from logitmix_nlp.functional import ensemble_scores
 from logitmix_nlp.reports.tables import csv_text
@@ -108,7 +108,7 @@ def _ensemble(runs: Sequence[tuple[Mapping[str, Any], Path]]) -> dict[str, Any]:
         for name in arrays[0]
         if not name.endswith("_labels")
     }
-    figures = run_figures(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
+    figures = run_metrics(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
     figures = {name: value for name, value in figures.items() if not name.endswith("_energy")}
     return {"members": len(runs), **figures, "train_seconds": sum(result["train_seconds"] for result, _ in runs)}
 

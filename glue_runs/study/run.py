@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 from glue_runs.grid.worker import run_as_worker, run_once
 from glue_runs.runs.results import installed_versions
 from glue_runs.study.data import TaskRows, load_task, training_rows
-from glue_runs.study.figures import run_figures, validation_figures
+from glue_runs.study.metrics import run_metrics, validation_metrics
 from glue_runs.study.plan import RESULT_NAME
 from glue_runs.study.rows import LOGITS_NAME
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
@@ -84,12 +84,12 @@ def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict
         name: ordered_logits(classifier, texts, plan["evaluation"]["batch_size"]) for name, (texts, _) in sets.items()
     }
     labels = {name: np.array(ids) for name, (_, ids) in sets.items() if ids is not None}
-    figures = run_figures(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
+    figures = run_metrics(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
     result = {
         "plan": plan,
         "classes": len(rows.classes),
         "rows": {"train": train_rows, **{name: len(texts) for name, (texts, _) in sets.items()}},
-        "validation": validation_figures(logits["validation"], labels["validation"], plan["data"]["score"]),
+        "validation": validation_metrics(logits["validation"], labels["validation"], plan["data"]["score"]),
         "test": figures,
         "train_seconds": train_seconds,
         "seconds": time.process_time(),

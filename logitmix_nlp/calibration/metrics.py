@@ -22,7 +22,7 @@ __all__ = [
     "class_scores",
     "compute_metrics_for",
     "first_output",
-    "per_class_figures",
+    "per_class_metrics",
     "scored_rows",
 ]
 
@@ -69,7 +69,7 @@ def class_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"macro_f1": float(f1.mean()), "balanced_accuracy": float(recall[rows > 0].mean())}
 
 
-def per_class_figures(
+def per_class_metrics(
     logits: np.ndarray, labels: np.ndarray, names: Sequence[str], n_bins: int = 15
 ) -> dict[str, dict[str, float | int | None]]:
     """Accuracy, F1 score and ECE of each class, or of each label of a multi-label classifier.
@@ -172,9 +172,8 @@ class ClassificationMetrics:
         if not counts:
             return {"accuracy": (bins.correct.sum() / bins.count.sum()).item(), **_figures(bins, scores)}
         confusion, (exact, rows) = counts
-        figures = {name: value for name, value in _figures(bins, scores).items() if name != "oe"}
         f1 = {"micro_f1": _f1(confusion.sum(0)), "macro_f1": np.mean([_f1(one) for one in confusion]).item()}
-        return {**f1, "subset_accuracy": float(exact / rows), **figures}
+        return {**f1, "subset_accuracy": float(exact / rows), **_figures(bins, scores)}
 
 
 def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> ClassificationMetrics:
@@ -194,9 +193,10 @@ def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> Classific
 
 
 def _figures(bins: ConfidenceBins, scores: ScoreSums) -> dict[str, float]:
+    oe = {"oe": bins.overconfidence().item()} if bins.count.dim() == 1 else {}  # not of labels that are bins each
     return {
         "ece": bins.calibration_error().item(),
-        "oe": bins.overconfidence().item(),
+        **oe,
         "nll": scores.negative_log_likelihood().item(),
         "brier": scores.brier_score().item(),
     }

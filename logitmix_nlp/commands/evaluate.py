@@ -25,11 +25,15 @@ from logitmix_nlp.commands.flags import add_data_flags, model_of, quiet, rows_of
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.data.lines import counted
-from logitmix_nlp.evaluation.diagrams import make_diagrams, require_matplotlib
 from logitmix_nlp.evaluation.held_out import fit_temperature
-from logitmix_nlp.evaluation.report import evaluation_report, evaluation_tables, write_evaluation
-from logitmix_nlp.evaluation.study import make_study
-from logitmix_nlp.evaluation.variants import AS_TRAINED, Variants
+from logitmix_nlp.evaluation.report import (
+    evaluation_report,
+    evaluation_tables,
+    make_plots,
+    require_matplotlib,
+    write_evaluation,
+)
+from logitmix_nlp.evaluation.study import AS_TRAINED, Variants, make_study
 from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.reports.tables import to_text
 
@@ -135,10 +139,10 @@ def main(argv: Sequence[str]) -> int:
         print(to_text(table))
     command = shlex.join([*PROGRAM.split(), *argv])
     facts = _facts(classifier, rows, outside, command)
-    diagrams = {} if options.no_pictures else make_diagrams(study)
-    report = evaluation_report(study, f"Evaluation: {name}", facts, diagrams, fitted_on)
+    plots = {} if options.no_pictures else make_plots(study)
+    report = evaluation_report(study, f"Evaluation: {name}", facts, plots, fitted_on)
     record = {**_record(classifier, rows, command, scaler, fitted_on), **study.record()}
-    paths = write_evaluation(folder, report, diagrams, record)
+    paths = write_evaluation(folder, report, plots, record)
     print("Written:", ", ".join(map(str, paths)))
     return 0
 

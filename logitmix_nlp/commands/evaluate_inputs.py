@@ -16,7 +16,7 @@ from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.held_out import halves, without_shared
 from logitmix_nlp.evaluation.robustness import mc_dropout_logits
 from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
-from logitmix_nlp.evaluation.variants import Batches
+from logitmix_nlp.evaluation.study import Batches
 from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
 

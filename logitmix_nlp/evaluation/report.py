@@ -1,22 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study looks like: tables, pictures and one page."""
+"""What a study looks like: tables, plots and one page. Plots need matplotlib (`pip install logitmix-nlp[plots]`)."""
 
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from logitmix_nlp.evaluation.data.lines import counted
-from logitmix_nlp.evaluation.diagrams import INSIDE, PICTURES, Diagram
-from logitmix_nlp.evaluation.figures import FIGURES
-from logitmix_nlp.evaluation.study import SHIFT_FIGURES, Study
+from logitmix_nlp.evaluation.study import SHIFT_METRICS, SHOWN, Study
 from logitmix_nlp.functional.bootstrap import Interval
-from logitmix_nlp.reports.page import Report, Section, to_html
+from logitmix_nlp.functional.calibration import confidence_bins
+from logitmix_nlp.functional.metrics import METRICS
+from logitmix_nlp.functional.ood import ood_scores
+from logitmix_nlp.functional.selective import row_confidences
+from logitmix_nlp.reports.page import Plot, Report, Section, to_html
+from logitmix_nlp.reports.plots import Curve, CurvePanel, learning_curves, reliability_diagrams
 from logitmix_nlp.reports.tables import Column, Estimate, Table
 
-__all__ = ["evaluation_report", "evaluation_tables", "write_evaluation"]
+__all__ = ["evaluation_report", "evaluation_tables", "make_plots", "require_matplotlib", "write_evaluation"]
 
-OUTSIDE_FIGURES = {
+INSIDE = "in distribution"
+PLOTS = ("reliability", "risk_coverage", "confidence")
+DIAGRAM_WIDTH, CURVES_WIDTH, CURVE_COLUMNS = 270, 520, 2
+MAX_POINTS = 400  # of a curve
+STEPS = 50  # of a cumulative share of rows
+Draw = Callable[..., None]
+OUTSIDE_METRICS = {
     "out_confidence": "mean confidence",
     "out_entropy": "mean entropy, nats",
     "auroc_confidence": "AUROC ↑",
@@ -41,13 +53,13 @@ def evaluation_tables(study: Study, fitted_on: str = "") -> dict[str, Table]:
     """The tables of a study.
 
     Args:
-        study (`Study`): What was found.
+        study (`Study`): What was measured.
         fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
 
     Returns:
         `dict[str, Table]`: `calibration` and `classes`, and `ood` and `shift` if there is something to show.
     """
-    tables = {"calibration": _figure_table(study, fitted_on), "classes": _class_table(study)}
+    tables = {"calibration": _metric_table(study, fitted_on), "classes": _class_table(study)}
     if study.outside:
         tables["ood"] = _outside_table(study)
     if study.shifts:
@@ -55,34 +67,57 @@ def evaluation_tables(study: Study, fitted_on: str = "") -> dict[str, Table]:
     return tables
 
 
+def require_matplotlib() -> None:
+    """Raise an `ImportError` that says what to do, before any work is done."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("Pictures need matplotlib: pip install logitmix-nlp[plots], or give --no_pictures.")
+
+
+def make_plots(study: Study) -> dict[str, Plot]:
+    """The plots of a study: `reliability`, `risk_coverage`, and `confidence` if there are rows from outside."""
+    count, names = len(study.scores), ", ".join(study.scores)
+    wide = DIAGRAM_WIDTH * max(2, min(count, 4))
+    plots = {
+        "reliability": Plot("Reliability", f"Reliability of {names}", _reliability(study), wide, dark=True),
+        "risk_coverage": Plot(
+            "Risk and coverage",
+            "Error rate among the most confident rows",
+            _risk_coverage(study),
+            CURVES_WIDTH,
+            dark=True,
+        ),
+    }
+    if study.outside:
+        words = "Share of rows by confidence, inside and outside"
+        wide = CURVES_WIDTH * min(CURVE_COLUMNS, count)
+        plots["confidence"] = Plot("Confidence inside and outside", words, _confidence(study), wide, dark=True)
+    return plots
+
+
 def evaluation_report(
-    study: Study,
-    title: str,
-    facts: Sequence[tuple[str, str]],
-    diagrams: Mapping[str, Diagram],
-    fitted_on: str = "",
+    study: Study, title: str, facts: Sequence[tuple[str, str]], plots: Mapping[str, Plot], fitted_on: str = ""
 ) -> Report:
     """The page of a study.
 
     Args:
-        study (`Study`): What was found.
+        study (`Study`): What was measured.
         title (`str`): Heading.
         facts (`Sequence` of pairs): What was evaluated on what.
-        diagrams (`Mapping[str, Diagram]`): From [`make_diagrams`], or empty.
+        plots (`Mapping[str, Plot]`): From [`make_plots`], or empty.
         fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
 
     Returns:
-        `Report`: With tables and pictures.
+        `Report`: With tables and plots.
     """
     tables = evaluation_tables(study, fitted_on)
     sections = [Section("calibration", "Calibration", tables=(tables["calibration"],))]
     sections.append(Section("classes", "Class by class", tables=(tables["classes"],)))
-    shown = tuple(diagrams[name].picture for name in ("reliability", "risk_coverage") if name in diagrams)
-    if shown:
-        sections.append(Section("diagrams", "Diagrams", DIAGRAMS, pictures=shown))
+    if plots:
+        shown = (plots["reliability"], plots["risk_coverage"])
+        sections.append(Section("diagrams", "Diagrams", DIAGRAMS, plots=shown))
     if study.outside:
         text = "A model that knows what it does not know is unsure of rows from elsewhere."
-        shown = tuple(diagrams[name].picture for name in ("confidence",) if name in diagrams)
+        shown = (plots["confidence"],) if plots else ()
         sections.append(Section("ood", "Out of distribution", text, (tables["ood"],), shown))
     if study.shifts:
         text = "The same rows and labels, with inputs made harder."
@@ -91,14 +126,14 @@ def evaluation_report(
 
 
 def write_evaluation(
-    folder: str | Path, report: Report, diagrams: Mapping[str, Diagram], record: Mapping[str, Any]
+    folder: str | Path, report: Report, plots: Mapping[str, Plot], record: Mapping[str, Any]
 ) -> list[Path]:
-    """Write `report.html`, `report.json` and each picture as PNG and SVG; pictures of an earlier report there go.
+    """Write `report.html`, `report.json` and each plot as PNG and SVG; plots of an earlier report there go.
 
     Args:
         folder (`str` or `Path`): Made if it is not there.
         report (`Report`): The page.
-        diagrams (`Mapping[str, Diagram]`): The pictures by name.
+        plots (`Mapping[str, Plot]`): The plots by name.
         record (`Mapping[str, Any]`): What goes into the JSON file.
 
     Returns:
@@ -109,21 +144,22 @@ def write_evaluation(
     texts = {"report.html": to_html(report), "report.json": json.dumps(record, indent=2, allow_nan=False) + "\n"}
     paths = [folder / name for name in texts]
     if paths[1].is_file():
-        for name in PICTURES:
+        for name in PLOTS:
             for kind in (".png", ".svg"):
                 (folder / f"{name}{kind}").unlink(missing_ok=True)
     for path, text in zip(paths, texts.values(), strict=True):
         path.write_text(text, encoding="utf-8", newline="\n")
-    return paths + [path for name, diagram in diagrams.items() for path in diagram.write(folder, name)]
+    for name, plot in plots.items():
+        paths += [folder / f"{name}.png", folder / f"{name}.svg"]
+        plot.draw(paths[-2])
+        paths[-1].write_bytes(plot.svg())
+    return paths
 
 
-def _figure_table(study: Study, fitted_on: str) -> Table:
-    variants = list(study.figures)
-    with_ends = any(one.low == one.low for found in study.figures.values() for one in found.values())
-    rows = [
-        (title, tuple(_estimate(study.figures[variant][name]) for variant in variants))
-        for name, title in FIGURES.items()
-    ]
+def _metric_table(study: Study, fitted_on: str) -> Table:
+    variants = list(study.metrics)
+    with_ends = any(one.low == one.low for found in study.metrics.values() for one in found.values())
+    rows = [(_title(name), tuple(_estimate(study.metrics[variant][name]) for variant in variants)) for name in SHOWN]
     notes = [
         f"{counted(len(study.labels), 'row')}, {counted(study.n_bins, 'bin')}; ↑ is better when higher, ↓ when lower.",
         GLOSSARY,
@@ -162,14 +198,14 @@ def _class_table(study: Study) -> Table:
 
 
 def _outside_table(study: Study) -> Table:
-    columns = tuple(Column(title, decimals=4) for title in OUTSIDE_FIGURES.values())
+    columns = tuple(Column(title, decimals=4) for title in OUTSIDE_METRICS.values())
     first = next(iter(study.outside.values()))
     rows = []
     for name, found in first.items():
         means = Estimate(found["in_confidence"]), Estimate(found["in_entropy"])
         rows.append((_row_name(INSIDE, name, study), (*means, *[None] * (len(columns) - 2))))
     rows += [
-        (_row_name(data, name, study), tuple(Estimate(found[key]) for key in OUTSIDE_FIGURES))
+        (_row_name(data, name, study), tuple(Estimate(found[key]) for key in OUTSIDE_METRICS))
         for data, by_variant in study.outside.items()
         for name, found in by_variant.items()
     ]
@@ -183,15 +219,19 @@ def _outside_table(study: Study) -> Table:
 
 
 def _shift_table(study: Study) -> Table:
-    columns = tuple(Column(FIGURES[name], decimals=4) for name in SHIFT_FIGURES)
+    columns = tuple(Column(_title(name), decimals=4) for name in SHIFT_METRICS)
     rows = [
-        (_row_name(shift, name, study), tuple(Estimate(found[key]) for key in SHIFT_FIGURES))
+        (_row_name(shift, name, study), tuple(Estimate(found[key]) for key in SHIFT_METRICS))
         for shift, by_variant in study.shifts.items()
         for name, found in by_variant.items()
     ]
     note = "Labels of changed texts are those of the originals, which a changed word may contradict."
     changed = any(name.startswith("words") for name in study.shifts)
     return Table("shift", "Accuracy and calibration under shift", "shift", columns, tuple(rows), (note,) * changed)
+
+
+def _title(name: str) -> str:
+    return f"{METRICS[name].title} {'↑' if METRICS[name].best == 'max' else '↓'}"
 
 
 def _row_name(data: str, variant: str, study: Study) -> str:
@@ -203,3 +243,38 @@ def _estimate(one: Interval) -> Estimate | None:
         return None
     ends = (None, None) if one.low != one.low or one.high != one.high else (one.low, one.high)
     return Estimate(one.value, low=ends[0], high=ends[1])
+
+
+def _reliability(study: Study) -> Draw:
+    models = {
+        name: confidence_bins(scores, study.labels, study.n_bins, from_logits=True)
+        for name, scores in study.scores.items()
+    }
+    return lambda target, **options: reliability_diagrams(models, target, **options)
+
+
+def _risk_coverage(study: Study) -> Draw:
+    curves = {}
+    for name, scores in study.scores.items():
+        found = row_confidences(scores, study.labels, from_logits=True).risk_coverage()
+        places = np.unique(np.linspace(0, len(found.coverage) - 1, MAX_POINTS).astype(int))
+        curves[name] = Curve(found.coverage.numpy()[places], found.risk.numpy()[places])
+    title, label = "risk and coverage", "error rate among them"
+    panel = CurvePanel(title, "share of rows kept, the most confident first", label, curves)
+    return lambda target, **options: learning_curves([panel], target, **options)
+
+
+def _confidence(study: Study) -> Draw:
+    """Share of rows at least that confident, inside and outside, one panel per variant."""
+    at = np.linspace(0, 1, STEPS + 1)
+    sets = {INSIDE: study.scores, **study.outside_scores}
+    panels = []
+    for variant in study.scores:
+        curves = {
+            name: Curve(at, (ood_scores(scores[variant]).confidence.numpy()[None] >= at[:, None]).mean(1))
+            for name, scores in sets.items()
+        }
+        panels.append(CurvePanel(variant, "confidence", "share of rows at least that sure", curves))
+    return lambda target, **options: learning_curves(
+        panels, target, names=list(sets), **{"max_columns": CURVE_COLUMNS, **options}
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Slips of the pen: texts with some of their words swapped, dropped or misspelt."""
+"""Perturb texts: swap, drop or misspell some of their words."""
 
 import random
 import re

@@ -21,6 +21,7 @@ from logitmix_nlp.functional.losses import (
     mixed_cross_entropy,
     supervised_loss,
 )
+from logitmix_nlp.functional.metrics import METRICS, Metric, Predictions, metric_intervals, metric_values
 from logitmix_nlp.functional.mixing import PAIRINGS, MixPlan, mix, sample_plan, union_mask
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.ood import OodScores, ood_metrics, ood_scores
@@ -56,13 +57,16 @@ from logitmix_nlp.functional.span import (
 from logitmix_nlp.functional.vwci import normalized_variance, vwci_parts
 
 __all__ = [
+    "METRICS",
     "PAIRINGS",
     "AdversarialDraw",
     "ConfidenceBins",
     "EnsembleScores",
     "Interval",
+    "Metric",
     "MixPlan",
     "OodScores",
+    "Predictions",
     "RiskCoverage",
     "RowConfidences",
     "ScoreSums",
@@ -92,6 +96,8 @@ __all__ = [
     "logit_similarity",
     "logitmix_parts",
     "maximum_calibration_error",
+    "metric_intervals",
+    "metric_values",
     "mix",
     "mixed_cross_entropy",
     "negative_log_likelihood",

@@ -93,13 +93,7 @@ def bootstrap_intervals(
     Raises:
         ValueError: See [`bootstrap_interval`].
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), got {level}.")
-    if n_resamples < 2 / (1 - level):
-        raise ValueError(
-            f"n_resamples={n_resamples} is too few to see the ends of a {level:.0%} interval: "
-            f"give at least {2 / (1 - level):.0f}."
-        )
+    check_resamples(n_resamples, level)
     for method in (methods or {}).values():
         if method not in ("percentile", "basic"):
             raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
@@ -113,11 +107,25 @@ def bootstrap_intervals(
         index = torch.randint(lengths[0], (lengths[0],), generator=generator)
         found = figures(*(tensor[index.to(tensor.device)] for tensor in rows))
         resampled[draw] = torch.tensor([float(found[name]) for name in values], dtype=torch.float64)
+    return {
+        name: interval_of(value, column, (methods or {}).get(name, "percentile"), level)
+        for (name, value), column in zip(values.items(), resampled.T, strict=True)
+    }
+
+
+def check_resamples(n_resamples: int, level: float = 0.95) -> None:
+    """Raise a `ValueError` unless so many resamples show the ends of an interval."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), got {level}.")
+    if n_resamples < 2 / (1 - level):
+        raise ValueError(
+            f"n_resamples={n_resamples} is too few to see the ends of a {level:.0%} interval: "
+            f"give at least {2 / (1 - level):.0f}."
+        )
+
+
+def interval_of(value: float, resampled: torch.Tensor, method: str = "percentile", level: float = 0.95) -> Interval:
+    """Interval of a value from those of its resamples, `(B,)`; see [`bootstrap_interval`] for the methods."""
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    intervals = {}
-    for (name, value), column in zip(values.items(), resampled.T, strict=True):
-        low, high = column.quantile(ends).tolist()
-        if (methods or {}).get(name) == "basic":
-            low, high = 2 * value - high, 2 * value - low
-        intervals[name] = Interval(value, low, high)
-    return intervals
+    low, high = resampled.quantile(ends).tolist()
+    return Interval(value, 2 * value - high, 2 * value - low) if method == "basic" else Interval(value, low, high)

@@ -71,9 +71,9 @@ class ConfidenceBins(NamedTuple):
         return (self.accuracy() - self.mean_confidence()).abs().max()
 
     def overconfidence(self) -> torch.Tensor:
-        """OE of the rows in the bins, see [`overconfidence_error`]."""
+        """OE of the rows in the bins, see [`overconfidence_error`]; of bins of shape `(…, M)`, one each."""
         excess = (self.confidence - self.correct).clamp(min=0)
-        return (self.mean_confidence() * excess).sum() / self.count.sum()
+        return (self.mean_confidence() * excess).sum(-1) / self.count.sum(-1)
 
 
 def bin_index(probs: torch.Tensor, n_bins: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from logitmix_nlp.functional.predictions import checked_predictions, row_chunks, row_sums, softmax_powers
 
-__all__ = ["ScoreSums", "brier_score", "negative_log_likelihood", "score_sums"]
+__all__ = ["ScoreSums", "brier_score", "negative_log_likelihood", "row_scores", "score_sums"]
 
 
 class ScoreSums(NamedTuple):
@@ -93,6 +93,16 @@ def brier_score(
     """
     scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
     return _total(_row_brier, scores, labels, logits) / len(labels)
+
+
+def row_scores(
+    logits_or_probs: torch.Tensor, labels: torch.Tensor, *, from_logits: bool | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`-log p(true class)` and `sum_c (p_c - [c is true])^2` of each row, float64 `(N,)`; see [`score_sums`]."""
+    scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
+    pieces = [(_row_nll(*piece, logits), _row_brier(*piece, logits)) for piece in row_chunks(scores, labels)]
+    nll, brier = (torch.cat(column) for column in zip(*pieces, strict=True))
+    return nll, brier
 
 
 def _total(rows: Callable, scores: torch.Tensor, labels: torch.Tensor, logits: bool) -> torch.Tensor:

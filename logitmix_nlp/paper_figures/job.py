@@ -5,11 +5,9 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from logitmix_nlp.reports.tables import Column, Estimate, Table
 
-__all__ = ["Figure", "FigureJob", "estimate", "number_table"]
+__all__ = ["Figure", "FigureJob", "number_table"]
 
 Rows = Sequence[tuple[str, Sequence[float | str | Estimate]]]
 
@@ -44,12 +42,6 @@ class FigureJob(NamedTuple):
     line: str
     add_flags: Callable[[argparse.ArgumentParser], None]
     compute: Callable[[argparse.Namespace], Figure]
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and sample standard deviation of a figure over seeds."""
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Estimate(float(np.mean(values)), std, len(values))
 
 
 def number_table(name: str, title: str, head: str, columns: Sequence[str], rows: Rows, decimals: int = 4) -> Table:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from logitmix_nlp.functional.calibration import expected_calibration_error
-from logitmix_nlp.paper_figures.job import Figure, FigureJob, estimate, number_table
+from logitmix_nlp.paper_figures.job import Figure, FigureJob, number_table
 from logitmix_nlp.paper_figures.networks import (
     METHOD_HELP,
     FigureMethod,
@@ -22,6 +22,7 @@ from logitmix_nlp.paper_figures.networks import (
     train_network,
 )
 from logitmix_nlp.reports.plots.style import Theme, bottom_legend, picture
+from logitmix_nlp.reports.tables import estimate
 
 __all__ = [
     "REACH",

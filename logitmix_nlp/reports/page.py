@@ -12,60 +12,66 @@ from jinja2 import Environment, StrictUndefined
 from logitmix_nlp.reports.escaping import escape_markdown, fenced
 from logitmix_nlp.reports.tables import Table, to_markdown
 
-__all__ = ["Picture", "Report", "Section", "drawn_picture", "report_to_markdown", "svg_bytes", "to_html"]
+__all__ = ["Plot", "Report", "Section", "report_to_markdown", "to_html"]
 
 TEMPLATE = "page.html.jinja"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture as SVG.
+class Plot:
+    """One plot, drawn as SVG when it is asked for.
 
     Args:
         caption (`str`): Heading.
         title (`str`): What it shows, in words.
-        svg (`bytes`): The picture.
+        draw (`Callable`): Called with a stream, `file_format`, `style` and, for narrow screens, `max_columns=1`.
         width (`int`): Width in CSS pixels at which it is best read.
-        dark_svg (`bytes`, *optional*): The same on a dark ground, for readers who prefer that.
-        narrow (`Picture`, *optional*): The same for a narrow screen, with its panels below each other.
+        narrow (`bool`): Whether it has panels side by side, which narrow screens show below each other.
+        dark (`bool`): Whether it is drawn on a dark ground too, for readers who prefer that.
     """
 
     caption: str
     title: str
-    svg: bytes
+    draw: Callable[..., None]
     width: int
-    dark_svg: bytes | None = None
-    narrow: "Picture | None" = None
+    narrow: bool = True
+    dark: bool = False
 
-    @property
-    def data_uri(self) -> str:
-        """The picture as the address of an image, so that a page needs no other file."""
-        return _data_uri(self.svg)
+    def svg(self, style: str = "light", **options: object) -> bytes:
+        """The plot in one style."""
+        stream = io.BytesIO()
+        self.draw(stream, file_format="svg", style=style, **options)
+        return stream.getvalue()
 
-    @property
-    def dark_data_uri(self) -> str:
-        """The same of the dark picture; empty if there is none."""
-        return "" if self.dark_svg is None else _data_uri(self.dark_svg)
+    def forms(self) -> list[tuple[str, str]]:
+        """Media query and `data:` address of each form, in the order in which a browser tries them; "" fits always."""
+        screens = [("(max-width: 40rem)", {"max_columns": 1})] * self.narrow + [("", {})]
+        styles = [("(prefers-color-scheme: dark)", "dark")] * self.dark + [("", "light")]
+        return [
+            (" and ".join(filter(None, (screen, ground))), _data_uri(self.svg(style, **options)))
+            for screen, options in screens
+            for ground, style in styles
+        ]
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report: a heading, sentences, tables and pictures.
+    """One part of a report: a heading, sentences, tables and plots.
 
     Args:
         name (`str`): Short name: letters, digits, `_`.
         title (`str`): Heading.
         text (`str`): Sentences below it.
         tables (`tuple` of `Table`): Tables, then
-        pictures (`tuple` of `Picture`): pictures.
-        folded (`str`): Line to click on for the tables and pictures; they are shown at once if it is empty.
+        plots (`tuple` of `Plot`): plots.
+        folded (`str`): Line to click on for the tables and plots; they are shown at once if it is empty.
     """
 
     name: str
     title: str
     text: str = ""
     tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    plots: tuple[Plot, ...] = ()
     folded: str = ""
 
 
@@ -76,7 +82,7 @@ class Report:
     Args:
         title (`str`): Heading.
         facts (`tuple` of pairs): What was run: name and value.
-        sections (`tuple` of `Section`): Tables and pictures.
+        sections (`tuple` of `Section`): Tables and plots.
         commands (`tuple` of `str`): Command lines, one per run.
     """
 
@@ -90,40 +96,6 @@ def _data_uri(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
-def svg_bytes(draw: Callable[[io.BytesIO], None]) -> bytes:
-    """What a drawing function writes into the stream that it is given."""
-    stream = io.BytesIO()
-    draw(stream)
-    return stream.getvalue()
-
-
-def drawn_picture(
-    caption: str, title: str, draw: Callable[..., None], width: int, *, narrow: bool = True, dark: bool = False
-) -> Picture:
-    """A picture from a function that draws it.
-
-    Args:
-        caption (`str`): Heading.
-        title (`str`): What it shows, in words.
-        draw (`Callable`): Called with a stream, `file_format`, `style` and, for narrow screens, `max_columns=1`.
-        width (`int`): Width in CSS pixels at which it is best read.
-        narrow (`bool`): Whether it has panels side by side, which narrow screens show below each other.
-        dark (`bool`): Whether to draw it on a dark ground too.
-
-    Returns:
-        `Picture`: In all its forms.
-    """
-
-    def svg(**options: object) -> bytes:
-        return svg_bytes(lambda stream: draw(stream, file_format="svg", **options))
-
-    def both(**options: object) -> tuple[bytes, bytes | None]:
-        return svg(style="light", **options), svg(style="dark", **options) if dark else None
-
-    (light, on_dark), below = both(), both(max_columns=1) if narrow else None
-    return Picture(caption, title, light, width, on_dark, below and Picture(caption, title, below[0], width, below[1]))
-
-
 def to_html(report: Report) -> str:
     """The report as one page without other files: light and dark, down to the width of a phone."""
     source = importlib.resources.files("logitmix_nlp.reports").joinpath(TEMPLATE).read_text(encoding="utf-8")
@@ -132,7 +104,7 @@ def to_html(report: Report) -> str:
 
 
 def report_to_markdown(report: Report) -> str:
-    """Facts, tables and command lines of the report, without its pictures."""
+    """Facts, tables and command lines of the report, without its plots."""
     parts = [f"# {escape_markdown(report.title)}\n"]
     parts.append(
         "\n".join(f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in report.facts) + "\n"

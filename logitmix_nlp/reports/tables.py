@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from logitmix_nlp.reports.escaping import escape_csv, escape_latex, escape_markdown
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Estimate",
     "Table",
     "csv_text",
+    "estimate",
     "interval_words",
     "to_csv",
     "to_latex",
@@ -43,6 +46,13 @@ class Estimate(NamedTuple):
     n: int | None = 1
     low: float | None = None
     high: float | None = None
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and sample standard deviation of one value per seed, at least one."""
+    values = np.asarray(values, dtype=np.float64)
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Estimate(float(values.mean()), std, len(values))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from glue_runs.tasks.scores import make_compute_metrics
-from logitmix_nlp.calibration.metrics import class_scores, compute_metrics_for, per_class_figures
+from logitmix_nlp.calibration.metrics import class_scores, compute_metrics_for, per_class_metrics
 from logitmix_nlp.functional import class_confidence_bins, label_confidence_bins
 
 RANDOM = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def test_multi_label_figures_are_those_of_scikit_learn():
         gaps = [abs(truth[cells == cell].sum() - prob[cells == cell].sum()) for cell in range(1, 8)]
         errors.append(sum(gaps) / 50)
     assert found["ece"] == pytest.approx(np.mean(errors), abs=1e-8)
-    by_label = per_class_figures(LOGITS, SETS, "abcd", 7)
+    by_label = per_class_metrics(LOGITS, SETS, "abcd", 7)
     assert [one["ece"] for one in by_label.values()] == pytest.approx(errors, abs=1e-8)
     assert [one["f1"] for one in by_label.values()] == pytest.approx(sk.f1_score(SETS, predicted, average=None))
     assert [one["accuracy"] for one in by_label.values()] == pytest.approx((predicted == SETS).mean(0))
@@ -82,13 +82,13 @@ def test_class_by_class():
     scores = class_scores(LOGITS, LABELS)
     assert scores["macro_f1"] == pytest.approx(sk.f1_score(LABELS, predicted, average="macro"))
     assert scores["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(LABELS, predicted))
-    found = per_class_figures(LOGITS, LABELS, "abcd", 7)
+    found = per_class_metrics(LOGITS, LABELS, "abcd", 7)
     assert [one["rows"] for one in found.values()] == np.bincount(LABELS).tolist()
     recall = sk.recall_score(LABELS, predicted, average=None)
     assert [one["accuracy"] for one in found.values()] == pytest.approx(recall)
     bins = class_confidence_bins(LOGITS, LABELS, 7)
     assert np.mean([one["ece"] for one in found.values()]) == pytest.approx(bins.calibration_error().item())
-    absent = per_class_figures(LOGITS[LABELS != 2], LABELS[LABELS != 2], "abcd")
+    absent = per_class_metrics(LOGITS[LABELS != 2], LABELS[LABELS != 2], "abcd")
     assert (absent["c"]["rows"], absent["c"]["accuracy"]) == (0, None)
 
 

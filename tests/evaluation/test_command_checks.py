@@ -107,7 +107,7 @@ def test_rescaling_takes_the_shares_of_the_training_labels(tmp_path, image_model
         )
     seen = {}
     monkeypatch.setattr(
-        "logitmix_nlp.evaluation.variants.rescaled_logits",
+        "logitmix_nlp.evaluation.study.rescaled_logits",
         lambda model, batches, **given: seen.update(given) or model(**next(iter(batches))).logits.detach(),
     )
     flags = ["--rescale_mixup", 1, "--train_data", images, "--max_eval_samples", 5]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from logitmix_nlp.calibration.temperature import TemperatureScaler
 from logitmix_nlp.commands import calibrate, evaluate
-from logitmix_nlp.evaluation.figures import FIGURES
+from logitmix_nlp.evaluation.study import SHOWN
 from logitmix_nlp.functional import expected_calibration_error, negative_log_likelihood, ood_metrics
 
 
@@ -32,7 +32,7 @@ def test_figures_of_a_text_model_are_those_of_its_logits(tmp_path, model, capsys
     assert found["temperature"]["temperature"] == pytest.approx(scaler.temperature, rel=1e-4)
     for name, scores in (("as trained", logits), (fitted, logits / scaler.temperature)):
         figures = {figure: one["value"] for figure, one in found["figures"][name].items()}
-        assert list(figures) == list(FIGURES)
+        assert list(figures) == list(SHOWN)
         assert figures["accuracy"] == (logits.argmax(-1) == labels).double().mean().item()
         ece = expected_calibration_error(scores, labels, 10, from_logits=True).item()
         assert figures["ece"] == pytest.approx(ece, abs=1e-5)

@@ -3,12 +3,10 @@ import base64
 import re
 
 from logitmix_nlp.reports.page import (
-    Picture,
+    Plot,
     Report,
     Section,
-    drawn_picture,
     report_to_markdown,
-    svg_bytes,
     to_html,
 )
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
@@ -59,19 +57,19 @@ def sources(text: str) -> list[tuple[str, str]]:
     return [(condition, base64.b64decode(svg).decode()) for condition, svg in found]
 
 
-def drawn(**options) -> Picture:
+def drawn(**options) -> Plot:
     def draw(stream, file_format, style, max_columns=None):
         assert file_format == "svg"
         stream.write(f"{style} {max_columns}".encode())
 
-    return drawn_picture("c", "words", draw, 300, **options)
+    return Plot("c", "words", draw, 300, **options)
 
 
 def test_each_reader_gets_the_picture_for_the_screen():
     small, night = "(max-width: 40rem)", "(prefers-color-scheme: dark)"
-    assert sources(page(pictures=(drawn(narrow=False),))) == [("", "light None")]
-    assert sources(page(pictures=(drawn(dark=True, narrow=False),))) == [(night, "dark None"), ("", "light None")]
-    text = page(pictures=(drawn(dark=True),))
+    assert sources(page(plots=(drawn(narrow=False),))) == [("", "light None")]
+    assert sources(page(plots=(drawn(dark=True, narrow=False),))) == [(night, "dark None"), ("", "light None")]
+    text = page(plots=(drawn(dark=True),))
     assert sources(text) == [
         (f"{small} and {night}", "dark 1"), (small, "light 1"), (night, "dark None"), ("", "light None"),
     ]  # fmt: skip
@@ -81,7 +79,7 @@ def test_each_reader_gets_the_picture_for_the_screen():
 
 def test_nothing_is_wider_than_a_narrow_screen():
     """A picture shrinks with the screen; a table of many columns names its cells and stands upright there."""
-    text = page(pictures=(drawn(),))
+    text = page(plots=(drawn(),))
     assert "min-width" not in re.search("<img.*?>", text).group()
     assert "<table>" in text
     columns = tuple(Column(name, decimals=1) for name in ('a"', "b", "c"))
@@ -89,7 +87,3 @@ def test_nothing_is_wider_than_a_narrow_screen():
     text = to_html(Report("Title", FACTS, (Section("one", "One", tables=(wide,)),)))
     assert '<table class="wide">' in text
     assert re.findall(r'<td data-column="(.*?)">(.*?)</td>', text) == [("a&#34;", "0.1"), ("b", "–"), ("c", "x")]
-
-
-def test_bytes_of_a_drawing():
-    assert svg_bytes(lambda stream: stream.write(b"abc")) == b"abc"

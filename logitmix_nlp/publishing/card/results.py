@@ -4,7 +4,7 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,12 +13,10 @@ import torch
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
 from transformers import EvalPrediction
 
-from logitmix_nlp.calibration.metrics import calibration_metrics
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
-from logitmix_nlp.functional.bootstrap import bootstrap_intervals
-from logitmix_nlp.functional.calibration import GRID, ConfidenceBins, bin_index
+from logitmix_nlp.functional.bootstrap import Interval, bootstrap_intervals
 from logitmix_nlp.functional.checks import REGRESSION
-from logitmix_nlp.functional.selective import row_confidences
+from logitmix_nlp.functional.metrics import metric_intervals
 from logitmix_nlp.publishing.card.facts import CardFacts, DatasetFacts, EvaluationFacts, Metric
 
 __all__ = [
@@ -35,7 +33,7 @@ __all__ = [
 
 MIN_ROWS = 30  # fewer say next to nothing about how far a metric may be off
 SEED = 0
-BINNED = ("ece", "oe")
+BINNED, CALIBRATION = ("ece", "oe"), ("ece", "oe", "nll", "brier")
 LOCAL_DATA = "local-data"  # `dataset.type` of rows that are not a dataset on the Hub
 _METRIC_IDS = {"pearson": "pearsonr"}  # ours -> the Hub's
 _TITLES = {
@@ -65,7 +63,7 @@ def classification_metrics(
     """Accuracy, ECE, OE, NLL and Brier score with 95% bootstrap intervals over rows.
 
     Intervals of ECE and OE are basic ones cut at 0 (drawing rows again raises both, and basic intervals take that
-    off), the others are percentile intervals; see [`functional.bootstrap_interval`].
+    off), the others are percentile intervals; see [`functional.METRICS`].
 
     Args:
         logits (`np.ndarray` of shape `(N, C)`): Logits, before softmax.
@@ -79,25 +77,12 @@ def classification_metrics(
     Raises:
         ValueError: See [`functional.confidence_bins`].
     """
-    values = calibration_metrics(logits, labels, n_bins)
-    logits, labels = torch.tensor(np.ascontiguousarray(logits)), torch.tensor(np.ascontiguousarray(labels)).long()
-    confidence, correct = row_confidences(logits, labels, from_logits=True)
-    values = {"accuracy": correct.double().mean().item(), **values}
-    log_probs = logits.double().log_softmax(1)
-    true = log_probs.gather(1, labels[:, None])[:, 0]
-    brier = log_probs.exp().square().sum(1) - 2 * true.exp() + 1
-
-    def of_rows(index, confidence, correct, nll, brier):
-        weights = (torch.ones_like(correct), confidence, correct)
-        bins = ConfidenceBins(*(torch.bincount(index, weight, n_bins) for weight in weights))
-        means = {"accuracy": correct.mean(), "nll": nll.mean(), "brier": brier.mean()}
-        return {**means, "ece": bins.calibration_error(), "oe": bins.overconfidence()}
-
-    rows = (bin_index(confidence, n_bins), (confidence / GRID).round() * GRID, correct.double(), -true, brier)
-    ends = _intervals(of_rows, *rows, n_resamples=n_resamples, basic=BINNED)
+    rows = (torch.tensor(np.ascontiguousarray(array)) for array in (logits, labels))
+    intervals = metric_intervals(*rows, n_bins, ("accuracy", *CALIBRATION), n_resamples=n_resamples, seed=SEED)
+    ends = _ends(intervals)
     return tuple(
-        Metric(name, value, *ends.get(name, (None, None)), n_bins if name in BINNED else None)
-        for name, value in values.items()
+        Metric(name, one.value, *ends.get(name, (None, None)), n_bins if name in BINNED else None)
+        for name, one in intervals.items()
     )
 
 
@@ -127,24 +112,24 @@ def score_metrics(
         return {name: found[name] if _is_number(found.get(name)) else math.nan for name in scores}
 
     arrays = isinstance(predictions, np.ndarray) and isinstance(labels, np.ndarray)
-    if scores and arrays and compute_metrics is not None:
+    if scores and arrays and n_resamples and compute_metrics is not None:
         # The user's function may warn of single resamples, such as one without a class, or fail on them.
         with suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ends = _intervals(of_rows, torch.arange(len(labels)), n_resamples=n_resamples)
+            draws = torch.Generator().manual_seed(SEED)
+            ends = _ends(
+                bootstrap_intervals(of_rows, torch.arange(len(labels)), n_resamples=n_resamples, generator=draws)
+            )
     return tuple(Metric(name, value, *ends.get(name, (None, None))) for name, value in scores.items())
 
 
-def _intervals(
-    metrics: Callable[..., Mapping[str, Any]], *rows: torch.Tensor, n_resamples: int, basic: Sequence[str] = ()
-) -> dict[str, tuple[float, float]]:
-    """Ends of 95% intervals; none of width 0 (all rows right, say), which would promise what it cannot know."""
-    if not n_resamples:
-        return {}
-    methods, draws = dict.fromkeys(basic, "basic"), torch.Generator().manual_seed(SEED)
-    intervals = bootstrap_intervals(metrics, *rows, n_resamples=n_resamples, methods=methods, generator=draws)
-    ends = {name: (max(one.low, 0.0) if name in basic else one.low, one.high) for name, one in intervals.items()}
-    return {name: (low, high) for name, (low, high) in ends.items() if low < high and math.isfinite(high - low)}
+def _ends(intervals: Mapping[str, Interval]) -> dict[str, tuple[float, float]]:
+    """Ends of intervals; none of width 0 (all rows right, say), which would promise what it cannot know."""
+    return {
+        name: (one.low, one.high)
+        for name, one in intervals.items()
+        if one.low < one.high and math.isfinite(one.high - one.low)
+    }
 
 
 def _is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ import torch
 
 import glue_runs.report.plots
 from glue_runs.report.grid import load_grid
-from glue_runs.report.plots import learning_pictures, reliability_pictures
+from glue_runs.report.plots import learning_plots, reliability_plots
 from logitmix_nlp.functional import confidence_bins
 
 
@@ -28,8 +28,9 @@ def test_bins_are_added_over_seeds(tmp_path, drawn):
         run_samples.write_run(tmp_path, "rte", "vanilla", seed)
     run_samples.write_run(tmp_path, "rte", "mixup", 1, keep=False)
     run_samples.write_run(tmp_path, "stsb", "vanilla", 1)
-    (picture,) = reliability_pictures(load_grid(tmp_path), 15)
-    assert picture.caption == "RTE"
+    (plot,) = reliability_plots(load_grid(tmp_path), 15)
+    plot.draw(None)
+    assert plot.caption == "RTE"
     labels, logits = zip(*(run_samples.sample_predictions("rte", 60, 10 * seed, 2.0) for seed in (1, 2)), strict=True)
     expected = confidence_bins(torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(labels)), 15)
     assert list(drawn[0]) == ["vanilla"]
@@ -43,9 +44,11 @@ def test_learning_curves_hold_what_was_logged(tmp_path, drawn):
         log += [{"eval_accuracy": 0.5 * place, "step": 5 * place, "epoch": float(place)} for place in (1, 2)]
         run_samples.write_run(tmp_path, "rte", "vanilla", seed, history=log)
         run_samples.write_run(tmp_path, "qnli", "vanilla", seed, history=log[:3])
-    pictures = learning_pictures(load_grid(tmp_path))
-    assert [picture.caption for picture in pictures] == ["QNLI", "RTE"]
-    assert [picture.narrow is not None for picture in pictures] == [False, True]  # of several panels
+    plots = learning_plots(load_grid(tmp_path))
+    for plot in plots:
+        plot.draw(None)
+    assert [plot.caption for plot in plots] == ["QNLI", "RTE"]
+    assert [plot.narrow for plot in plots] == [False, True]  # of several panels
     assert [[panel.title for panel in panels] for panels in drawn] == [["training loss"], ["training loss", "RTE"]]
     loss, score = (panel.curves["vanilla"] for panel in drawn[1])
     assert (loss.x.tolist(), loss.mean.tolist()) == ([5, 10], [1.5, 3.0])
@@ -54,4 +57,4 @@ def test_learning_curves_hold_what_was_logged(tmp_path, drawn):
 
 def test_runs_without_a_log_have_no_curves(tmp_path):
     run_samples.write_run(tmp_path, "rte", "vanilla", 1)
-    assert learning_pictures(load_grid(tmp_path)) == []
+    assert learning_plots(load_grid(tmp_path)) == []

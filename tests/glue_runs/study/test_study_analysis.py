@@ -10,10 +10,11 @@ import study_samples as samples
 import torch
 
 from glue_runs.study.analysis import RESAMPLED, Comparison, compare, seeds_of
-from glue_runs.study.figures import kept_columns, run_figures
+from glue_runs.study.metrics import kept_columns, run_metrics
 from glue_runs.study.page import answer_lines, forest_of, task_tables, write_page
 from glue_runs.study.plan import read_study
 from logitmix_nlp.functional import area_under_risk_coverage
+from logitmix_nlp.functional.metrics import value_of
 from logitmix_nlp.reports.tables import Estimate, csv_text
 
 LABELS = np.array([0, 1, 0, 1])
@@ -116,15 +117,15 @@ def columns():
         "outside": rng.normal(size=(40, 3)).astype(np.float32),
     }
     logits |= {"validation": logits["test"], "misspelt": logits["test"]}
-    figures = run_figures(logits, {"validation": labels, "test": labels, "misspelt": labels}, "accuracy")
+    figures = run_metrics(logits, {"validation": labels, "test": labels, "misspelt": labels}, "accuracy")
     return kept_columns({**logits, "test_labels": labels}, figures["temperature"]), figures
 
 
 @pytest.mark.parametrize("figure", RESAMPLED)
 def test_all_rows_once_give_the_figure_of_the_run(columns, figure):
     kept, figures = columns
-    ones = np.ones((100 if figure.startswith("auroc") else 60, 1))
-    assert RESAMPLED[figure](kept, "accuracy")(ones)[0] == pytest.approx(figures[figure], abs=5e-4)
+    n_rows = 100 if figure.startswith("auroc") else 60
+    assert value_of(RESAMPLED[figure](kept, "accuracy"), n_rows) == pytest.approx(figures[figure], abs=5e-4)
 
 
 @pytest.mark.parametrize("figure", RESAMPLED)
@@ -143,13 +144,11 @@ def test_resamples_give_the_figure_of_the_repeated_rows(columns, figure):
         right = torch.from_numpy(repeated["label"] == repeated["predicted"])
         scores = torch.stack([probability, *[(1 - probability) / 3] * 3], dim=1)  # the largest of 3 is above 1/3
         expected = area_under_risk_coverage(scores, (~right).long(), from_logits=False).item()
-        tolerance = 2e-3  # copies of one row count at their mean place
     else:
         size = 100 if figure.startswith("auroc") else 60
-        expected = RESAMPLED[figure](repeated, "accuracy")(np.ones((size, 1)))[0]
-        tolerance = 1e-9
+        expected = value_of(RESAMPLED[figure](repeated, "accuracy"), size)
     rows = counts if figure.startswith("auroc") else counts[:60]
-    assert RESAMPLED[figure](kept, "accuracy")(rows)[0] == pytest.approx(expected, abs=tolerance)
+    assert RESAMPLED[figure](kept, "accuracy")(torch.from_numpy(rows)).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_page_says_what_the_rows_show(made):

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every figure of a run, from the logits that it kept."""
+"""Every metric of a run, from the logits that it kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from scipy.special import log_softmax, logsumexp
 
 from glue_runs.tasks.scores import score_rows
 from logitmix_nlp.calibration.temperature import TemperatureScaler
-from logitmix_nlp.evaluation.figures import calibration_figures
-from logitmix_nlp.functional import ood_metrics
+from logitmix_nlp.functional import metric_values, ood_metrics
 
-__all__ = ["kept_columns", "run_figures", "validation_figures"]
+__all__ = ["kept_columns", "run_metrics", "validation_metrics"]
 
 PLAIN = ("accuracy", "nll", "brier", "ece", "oe", "aurc")
 AFTER = ("nll", "brier", "ece", "oe", "aurc")
@@ -20,10 +18,10 @@ OUTSIDE = ("auroc_confidence", "fpr95_confidence", "auroc_energy", "fpr95_energy
 MISSPELT = ("accuracy", "nll", "ece", "aurc")
 
 
-def run_figures(
+def run_metrics(
     logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], score: str, n_bins: int = 15
 ) -> dict[str, float]:
-    """All figures of a run.
+    """All metrics of a run.
 
     Args:
         logits (`Mapping[str, np.ndarray]`): Logits `(N, C)` of `validation`, `test`, `misspelt` and perhaps `outside`.
@@ -33,21 +31,21 @@ def run_figures(
 
     Returns:
         `dict[str, float]`: `score` and, of the test rows, `accuracy`, `nll`, `brier`, `ece`, `oe`, `aurc`; the
-        `temperature` fitted on the validation rows, and the same figures after it with the prefix `after_`; with
+        `temperature` fitted on the validation rows, and the same metrics after it with the prefix `after_`; with
         the prefix `misspelt_` some of misspelt test rows, `misspelt_after_nll` after the same temperature;
         `auroc_S` and `fpr95_S` against the rows outside, `S` being `confidence` and `energy`, and
         `after_auroc_confidence`.
     """
     scaler = TemperatureScaler().fit(logits["validation"], labels["validation"])
-    test = _figures(logits["test"], labels["test"], n_bins)
-    after = _figures(scaler.transform(logits["test"]), labels["test"], n_bins)
-    misspelt = _figures(logits["misspelt"], labels["misspelt"], n_bins)
-    misspelt_after = _figures(scaler.transform(logits["misspelt"]), labels["misspelt"], n_bins)
-    found = {"score": _score(logits["test"], labels["test"], score)}
-    found |= {name: test[name] for name in PLAIN}
-    found |= {"temperature": scaler.temperature} | {f"after_{name}": after[name] for name in AFTER}
-    found |= {f"misspelt_{name}": misspelt[name] for name in MISSPELT}
-    found["misspelt_after_nll"] = misspelt_after["nll"]
+
+    def of(name: str, names: Sequence[str], after: bool = False) -> dict[str, float]:
+        return metric_values(scaler.transform(logits[name]) if after else logits[name], labels[name], n_bins, names)
+
+    found = {"score": _score(logits["test"], labels["test"], score), **of("test", PLAIN)}
+    found |= {"temperature": scaler.temperature}
+    found |= {f"after_{name}": value for name, value in of("test", AFTER, after=True).items()}
+    found |= {f"misspelt_{name}": value for name, value in of("misspelt", MISSPELT).items()}
+    found["misspelt_after_nll"] = of("misspelt", ["nll"], after=True)["nll"]
     if "outside" in logits:
         outside = ood_metrics(logits["test"], logits["outside"])
         found |= {name: float(outside[name]) for name in OUTSIDE}
@@ -56,18 +54,13 @@ def run_figures(
     return found
 
 
-def validation_figures(logits: np.ndarray, labels: np.ndarray, score: str) -> dict[str, float]:
+def validation_metrics(logits: np.ndarray, labels: np.ndarray, score: str) -> dict[str, float]:
     """`score` and `nll` of the validation rows, by which a learning rate is chosen."""
-    return {"score": _score(logits, labels, score), "nll": _figures(logits, labels, 15)["nll"]}
+    return {"score": _score(logits, labels, score), **metric_values(logits, labels, names=["nll"])}
 
 
 def _score(logits: np.ndarray, labels: np.ndarray, score: str) -> float:
     return score_rows(logits.argmax(axis=1), labels, [score], logits.shape[1])[score]
-
-
-def _figures(logits: np.ndarray, labels: np.ndarray, n_bins: int) -> dict[str, float]:
-    found = calibration_figures(torch.from_numpy(logits), torch.from_numpy(labels), n_bins)
-    return {name: float(value) for name, value in found.items()}
 
 
 def kept_columns(logits: Mapping[str, np.ndarray], temperature: float) -> dict[str, np.ndarray]:
