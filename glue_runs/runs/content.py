@@ -18,7 +18,7 @@ from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.evaluation.data.files import SAVED_NAME
 from logitmix_nlp.publishing.hub.white_list import PROCESSOR_FILES
 
-__all__ = ["DATA_PLACES", "MODEL_PLACES", "differing_content", "digests", "same_place"]
+__all__ = ["DATA_PLACES", "MODEL_PLACES", "differences", "digests"]
 
 MODEL_PLACES = ("model_name_or_path", "config_name", "tokenizer_name", "deepspeed")
 DATA_PLACES = (
@@ -54,23 +54,32 @@ def digests(values: Mapping[str, Any], splits: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def same_place(before: Any, now: Any) -> bool:
-    """Whether two values of an argument name the same file or folder."""
-    if isinstance(before, str) and isinstance(now, str):
-        return before == now or os.path.realpath(before) == os.path.realpath(now)
-    return before == now
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], contents: Mapping[str, str], contents_now: Mapping[str, str]
+) -> list[str]:
+    """What two runs do differently, in words; nothing if they are the same run.
 
-
-def differing_content(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[list[str], set[str]]:
-    """Compare what [`digests`] found twice.
-
-    Returns:
-        `tuple`: Splits and arguments whose files have changed; and arguments of places whose names therefore no longer
-        matter, as both times it is known what they hold.
+    Args:
+        before (`Mapping[str, Any]`): Arguments of the first that count.
+        now (`Mapping[str, Any]`): Arguments of the second; those that `before` lacks are not compared.
+        contents (`Mapping[str, str]`): What [`digests`] said of the first.
+        contents_now (`Mapping[str, str]`): What it says of the second. Where both are known, places do not count.
     """
-    known = {name for name in now if name in before}
-    told = (known & set(MODEL_PLACES)) | (set(DATA_PLACES) if "train" in known else set())
-    return sorted(name for name in known if before[name] != now[name]), told
+    known = {name for name in contents_now if name in contents}
+    moved = (known & set(MODEL_PLACES)) | (set(DATA_PLACES) if "train" in known else set())
+    changed = [
+        f"{name}: {before[name]!r} there, {value!r} now"
+        for name, value in now.items()
+        if name in before and name not in moved and not _same(name, before[name], value)
+    ]
+    replaced = sorted(name for name in known if contents[name] != contents_now[name])
+    return changed + [f"{name}: its files have changed" for name in replaced]
+
+
+def _same(name: str, before: Any, now: Any) -> bool:
+    if name in (*MODEL_PLACES, *DATA_PLACES) and isinstance(before, str) and isinstance(now, str):
+        return os.path.realpath(before) == os.path.realpath(now)
+    return before == now
 
 
 def _config(path: Path) -> str:

@@ -3,20 +3,23 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import AutoModelForImageClassification, BaseImageProcessor, PreTrainedModel
 
 from glue_runs.runs.arguments import OutputArguments
 from glue_runs.runs.command_line import given_flags, to_flags
-from glue_runs.runs.image_data import HELD_OUT, SPLITS, is_held_out, load_splits, source_name
 from glue_runs.runs.modality import Modality
+from glue_runs.runs.text_data import load_named
 from glue_runs.tasks.labels import DataDescription, drop_missing_labels, with_label_order
+from glue_runs.tasks.sources import parquet_parts
 from logitmix_nlp.evaluation.data.columns import store_columns
 from logitmix_nlp.evaluation.data.encoding import encode_labels, is_multi_label
+from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
-from logitmix_nlp.images.datasets import ImageRows, cut_rows, stored_images
+from logitmix_nlp.images.datasets import ImageRows, cut_rows, digits, hold_out, read_image_folder, stored_images
 from logitmix_nlp.images.pictures import seen_size
 from logitmix_nlp.images.recipes import RECIPES, recipe_flags
 from logitmix_nlp.images.scratch import from_scratch
@@ -27,6 +30,9 @@ from logitmix_nlp.training.model_folders import load_image_processor
 __all__ = ["Images"]
 
 logger = logging.getLogger(__name__)
+
+HELD_OUT = ", rows held out"
+SPLITS = {"train": "do_train", "validation": "do_eval", "test": "do_predict"}
 
 
 class Images(Modality):
@@ -58,7 +64,11 @@ class Images(Modality):
     @property
     def name(self) -> str:
         """Short name of the place that the images come from."""
-        return source_name(self.data_args)
+        args = self.data_args
+        places = (args.dataset_name, args.data_dir, args.train_dir, args.validation_dir, args.test_dir)
+        named = [Path(place).name for place in places if place is not None]
+        files = (args.train_file, args.validation_file, args.test_file)
+        return (named + [Path(file).stem for file in files if file is not None] or ["digits"])[0]
 
     def needed_splits(self) -> list[str]:
         """One for each stage."""
@@ -67,7 +77,12 @@ class Images(Modality):
     def load(self, splits: Sequence[str]) -> None:
         """Read images, which are decoded later, and their classes."""
         args = self.data_args
-        raw, self.origins = load_splits(args, self.model_args, self.args.seed)
+        raw = self._read()
+        self.held_out = "validation" not in raw and "train" in raw
+        if self.held_out:
+            raw = hold_out(raw, args.train_val_split, self.args.seed)
+            logger.info("No validation split: %d training rows are held out for it.", len(raw["validation"]))
+            self.origins["validation"] = f"{self.origins['train']}{HELD_OUT}"
         for name in splits:
             if name not in raw:
                 raise ValueError(f"--{SPLITS[name]} needs the split {name!r}; there is only: {', '.join(raw)}.")
@@ -81,6 +96,35 @@ class Images(Modality):
             (), args.label_column_name, names, "train" in raw, image_column=args.image_column_name
         )
         self.splits = splits
+
+    def _read(self) -> DatasetDict:
+        """The splits of the place that the flags name."""
+        args, model_args = self.data_args, self.model_args
+        files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+        files = {name: Path(file) for name, file in files.items() if file is not None}
+        folders = {"train": args.train_dir, "validation": args.validation_dir, "test": args.test_dir}
+        folders = {name: folder for name, folder in folders.items() if folder is not None}
+        places = {**folders, **files}
+        self.origins = {name: str(places.get(name, f"{self.name}, split {name!r}")) for name in SPLITS}
+        if args.is_default:
+            logger.info("No images given: taking the 1,797 digits of 8x8 pixels that come with scikit-learn.")
+            return digits()
+        if args.dataset_name is not None:
+            options = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+            return load_named(args.dataset_name, args.dataset_config_name, **options)
+        if args.data_dir is not None:
+            parts = parquet_parts(Path(args.data_dir), lambda names: [name for name in SPLITS if name in names])
+            if not parts:
+                raise ValueError(f"--data_dir {args.data_dir} has no parquet file like train-00000-of-00001.parquet.")
+            return DatasetDict(
+                {name: concatenate_datasets(list(map(read_data_file, paths))) for name, paths in parts.items()}
+            )
+        if folders:
+            return DatasetDict({name: read_image_folder(folder) for name, folder in folders.items()})
+        other = [str(path) for path in files.values() if path.suffix.lower() != ".parquet"]
+        if other:
+            raise ValueError(f"{other[0]}: images are read from .parquet files, or from folders with --train_dir.")
+        return DatasetDict({name: read_data_file(path) for name, path in files.items()})
 
     def load_model(self, *, finished: bool) -> tuple[PreTrainedModel, BaseImageProcessor]:
         """Read model and image processor, or make them for the training images."""
@@ -120,7 +164,7 @@ class Images(Modality):
 
     def card_options(self) -> CardOptions:
         """Name the data; only what came from the Hub is given a name there."""
-        args, held_out = self.data_args, is_held_out(self.origins)
+        args = self.data_args
         here = args.dataset_name is None or is_local_path(args.dataset_name)
         name = "digits of scikit-learn" if args.is_default else self.name + (" (local data)" if here else "")
         hub = {} if here else {"hub_id": args.dataset_name, "config": args.dataset_config_name}
@@ -128,8 +172,8 @@ class Images(Modality):
         facts = {
             split: DatasetFacts(
                 names[split],
-                split=None if args.is_default else "train" if held_out else split,
-                complete=self.row_limit(split) is None and (args.is_default or not held_out),
+                split=None if args.is_default else "train" if self.held_out else split,
+                complete=self.row_limit(split) is None and (args.is_default or not self.held_out),
                 **hub,
             )
             for split in names

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, GENERATION_CONFIG_NAME
 
-from glue_runs.runs.content import DATA_PLACES, MODEL_PLACES, differing_content, same_place
+from glue_runs.runs.content import MODEL_PLACES, differences
 from glue_runs.runs.results import RESULT_NAME
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.publishing.hub.secrets import is_secret_name, without_credentials
@@ -190,19 +190,10 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
 
 def _changes(folder: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """What the record says otherwise than the one found, in words."""
-    there = found.get(CONTENT)
-    replaced, told = differing_content(there if isinstance(there, dict) else {}, record[CONTENT])
+    contents = found.get(CONTENT)
     before = {**found, **_arguments_left(folder, {name for name in record if name not in found})}
-    changed = [
-        f"{name}: {before[name]!r} there, {value!r} now"
-        for name, value in record.items()
-        if name in before and name not in (CONTENT, *told) and not _same(name, before[name], value)
-    ]
-    return changed + [f"{name}: its files have changed" for name in replaced]
-
-
-def _same(name: str, before: Any, now: Any) -> bool:
-    return same_place(before, now) if name in (*MODEL_PLACES, *DATA_PLACES) else before == now
+    now = {name: value for name, value in record.items() if name != CONTENT}
+    return differences(before, now, contents if isinstance(contents, dict) else {}, record[CONTENT])
 
 
 def _arguments_left(folder: Path, names: Collection[str]) -> dict[str, Any]:

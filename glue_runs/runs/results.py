@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import torch
 
-from glue_runs.runs.content import DATA_PLACES, MODEL_PLACES, differing_content, digests, same_place
+from glue_runs.runs.content import MODEL_PLACES, differences, digests
 from glue_runs.tasks.glue import get_task
 from logitmix_nlp.publishing.hub.secrets import without_credentials
 from logitmix_nlp.training.neutral_arguments import is_neutral
@@ -211,26 +211,18 @@ def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
         result = read_result(folder)
     except (FileNotFoundError, ValueError):
         return False
-    found = result.config
-    replaced, told = differing_content(
-        result.content, digests(flags, [name for name in result.content if name not in MODEL_PLACES])
-    )
-    flags = without_credentials(dict(flags))
-    names = {*deciding_flags(found), *deciding_flags(flags)} - told
-    return (
-        not replaced
-        and all(_same(name, found.get(name), flags.get(name)) for name in names)
-        and all(found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items())
+    found, flags = result.config, without_credentials(dict(flags))
+    before, now = deciding_flags(found), deciding_flags(flags)
+    unset = dict.fromkeys({**before, **now})
+    content = digests(flags, [name for name in result.content if name not in MODEL_PLACES])
+    return not differences({**unset, **before}, {**unset, **now}, result.content, content) and all(
+        found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
     )
 
 
 def deciding_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags of a run that decide its result: none that [`neutral_arguments`] names, none of more to do."""
     return {name: value for name, value in flags.items() if name not in _MORE and not is_neutral(name, flags)}
-
-
-def _same(name: str, found: Any, wanted: Any) -> bool:
-    return same_place(found, wanted) if name in (*MODEL_PLACES, *DATA_PLACES) else found == wanted
 
 
 def check_finite(run: RunResult) -> None:

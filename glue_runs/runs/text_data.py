@@ -16,7 +16,7 @@ from logitmix_nlp.evaluation.data.downloads import download
 from logitmix_nlp.evaluation.data.encoding import encode_labels, is_multi_label
 from logitmix_nlp.evaluation.data.files import SAVED_NAME, read_data_file, read_saved
 
-__all__ = ["describe_task", "load_data", "load_files", "load_named", "needed_splits"]
+__all__ = ["describe_task", "load_data", "load_named"]
 
 _SPLITS = ("train", "validation", "test")
 
@@ -61,25 +61,12 @@ def load_data(
         source = "the given files"
         files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
         origins = {name: file for name, file in files.items() if file is not None}
-        raw = load_files(origins, args.label_column_name)
+        raw = DatasetDict({name: read_data_file(file, args.label_column_name) for name, file in origins.items()})
     missing = [name for name in splits if name not in raw]
     if missing:
         raise ValueError(f"{source}: no split {', '.join(missing)}; there is only: {', '.join(raw)}.")
     named = Columns(tuple(args.text_column_names or ()), label=args.label_column_name)
     return _interpret(raw, origins, named, trained)
-
-
-def needed_splits(args: DataArguments, *, train: bool, evaluate: bool, predict: bool) -> list[str]:
-    """Names of the splits that must be loaded for what the user wants to do; a `ValueError` if the task lacks one."""
-    shape = DataDescription
-    if args.task_name is not None:
-        shape = get_task(args.task_name)
-        if train:
-            shape.split("train")
-        if evaluate and not shape.evaluation_splits:
-            shape.split("validation")
-    splits = ["train"] * train + list(shape.evaluation_splits) * evaluate
-    return splits + [name for name, _ in shape.prediction_files] * predict
 
 
 def describe_task(task: GlueTask) -> DataDescription:
@@ -107,11 +94,6 @@ def load_named(
     if not known:
         raise ValueError(f"dataset {name!r} has none of the splits {', '.join(_SPLITS)}; it has: {', '.join(data)}.")
     return known
-
-
-def load_files(files: Mapping[str, str], label_column: str = "label") -> DatasetDict:
-    """Data files by split; see [`read_data_file`]."""
-    return DatasetDict({name: read_data_file(file, label_column) for name, file in files.items()})
 
 
 def _interpret(

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from glue_runs.runs.arguments import DataArguments, ModelArguments, OutputArguments
 from glue_runs.runs.modality import Modality
 from glue_runs.runs.preprocessing import model_inputs, select
-from glue_runs.runs.text_data import load_data, needed_splits
+from glue_runs.runs.text_data import load_data
 from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.labels import DataDescription
 from glue_runs.tasks.sources import HUB_NAME
@@ -24,7 +24,7 @@ from logitmix_nlp.publishing.card.facts import describe_dataset, is_local_path
 from logitmix_nlp.publishing.hub.public_text import last_part
 from logitmix_nlp.training.tokenizers import load_tokenizer, set_padding
 
-__all__ = ["Texts", "card_options", "dataset_facts"]
+__all__ = ["Texts"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,16 @@ class Texts(Modality):
         return self.data_args.task_name or "own"
 
     def needed_splits(self) -> list[str]:
-        """Those of the GLUE task, which may have several to evaluate."""
-        args = self.args
-        return needed_splits(self.data_args, train=args.do_train, evaluate=args.do_eval, predict=args.do_predict)
+        """Those of the GLUE task, which may have several to evaluate; a `ValueError` if it lacks one."""
+        task, args = DataDescription, self.args
+        if self.data_args.task_name is not None:
+            task = get_task(self.data_args.task_name)
+            if args.do_train:
+                task.split("train")
+            if args.do_eval and not task.evaluation_splits:
+                task.split("validation")
+        splits = ["train"] * args.do_train + list(task.evaluation_splits) * args.do_eval
+        return splits + [name for name, _ in task.prediction_files] * args.do_predict
 
     def load(self, splits: Sequence[str]) -> None:
         """Read texts; where nothing is trained, from the columns that the model was trained on."""
@@ -77,8 +84,21 @@ class Texts(Modality):
             return self.rows, model_inputs(self.rows, processor, self.description, self.data_args, model)
 
     def card_options(self) -> CardOptions:
-        """Name the data, and the task's score."""
-        return card_options(self.model_args, self.data_args, self.description, self.rows)
+        """Name the data of each evaluation as the trainer does, and the task's score."""
+        args, description = self.data_args, self.description
+        names = [name for name in description.evaluation_splits if name in self.rows]
+        short = [name.removeprefix("validation_") for name in names] if len(names) > 1 else [""] * len(names)
+        scores = description.metrics
+        return CardOptions(
+            evaluation_data={key: self._dataset_facts(name) for key, name in zip(short, names, strict=True)},
+            training_data=self._dataset_facts("train") if "train" in self.rows else None,
+            finetuned_from=self.model_args.model_name_or_path,
+            main_metric="combined_score" if len(scores) > 1 else scores[0],
+            language=None if description.is_own else "en",
+            text_pair=len(description.text_columns) == 2,
+            max_length=args.max_seq_length,
+            n_bins=args.n_bins,
+        )
 
     def hub_options(self, args: ModelArguments) -> dict[str, Any]:
         """With whether code of the model is run."""
@@ -88,61 +108,22 @@ class Texts(Modality):
         """The tokenizer."""
         return load_tokenizer(args.tokenizer_name or args.model_name_or_path, **self.hub_options(args))
 
-
-def card_options(
-    model_args: ModelArguments, data_args: DataArguments, description: DataDescription, rows: DatasetDict
-) -> CardOptions:
-    """Describe a run for its model card.
-
-    Args:
-        model_args (`ModelArguments`): As given by the user.
-        data_args (`DataArguments`): As given by the user.
-        description (`DataDescription`): Meaning of the columns.
-        rows (`DatasetDict`): Splits, as loaded.
-
-    Returns:
-        `CardOptions`: Evaluation data by the names that the trainer has for them.
-    """
-    names = [name for name in description.evaluation_splits if name in rows]
-    short = [name.removeprefix("validation_") for name in names] if len(names) > 1 else [""] * len(names)
-    scores = description.metrics
-    return CardOptions(
-        evaluation_data={key: dataset_facts(data_args, rows, name) for key, name in zip(short, names, strict=True)},
-        training_data=dataset_facts(data_args, rows, "train") if "train" in rows else None,
-        finetuned_from=model_args.model_name_or_path,
-        main_metric="combined_score" if len(scores) > 1 else scores[0],
-        language="en" if data_args.task_name is not None else None,
-        text_pair=len(description.text_columns) == 2,
-        max_length=data_args.max_seq_length,
-        n_bins=data_args.n_bins,
-    )
-
-
-def dataset_facts(args: DataArguments, rows: DatasetDict, split: str) -> DatasetFacts:
-    """Name the rows of a split; only what came from the Hub is given a name there.
-
-    Args:
-        args (`DataArguments`): Where the rows came from.
-        rows (`DatasetDict`): Splits, as loaded.
-        split (`str`): `train`, or one of the evaluation splits.
-
-    Returns:
-        `DatasetFacts`: Its source, configuration and split.
-    """
-    limit = args.max_train_samples if split == "train" else args.max_eval_samples
-    found = replace(describe_dataset(rows[split]), split=split, complete=limit is None)
-    if args.task_name is not None:
-        name, here = f"GLUE {get_task(args.task_name).folder}", args.data_dir is not None
-        return replace(
-            found,
-            name=f"{name} (local files)" if here else name,
-            hub_id=None if here else HUB_NAME,
-            config=args.task_name,
-            revision=None if here else found.revision,
-        )
-    if args.dataset_name is not None:
-        here, config = is_local_path(args.dataset_name), args.dataset_config_name
-        name = f"{last_part(args.dataset_name.rstrip('/'))} (local data)" if here else args.dataset_name
-        return replace(found, name=name, hub_id=None if here else args.dataset_name, config=config)
-    files: Sequence[str | None] = (args.train_file, args.validation_file)
-    return replace(found, name=f"{Path(files[split != 'train']).name} (local file)", split=None, hub_id=None)
+    def _dataset_facts(self, split: str) -> DatasetFacts:
+        """Name the rows of a split; only what came from the Hub is given a name there."""
+        args = self.data_args
+        facts = replace(describe_dataset(self.rows[split]), split=split, complete=self.row_limit(split) is None)
+        if args.task_name is not None:
+            name, here = f"GLUE {get_task(args.task_name).folder}", args.data_dir is not None
+            return replace(
+                facts,
+                name=f"{name} (local files)" if here else name,
+                hub_id=None if here else HUB_NAME,
+                config=args.task_name,
+                revision=None if here else facts.revision,
+            )
+        if args.dataset_name is not None:
+            here, config = is_local_path(args.dataset_name), args.dataset_config_name
+            name = f"{last_part(args.dataset_name.rstrip('/'))} (local data)" if here else args.dataset_name
+            return replace(facts, name=name, hub_id=None if here else args.dataset_name, config=config)
+        files: Sequence[str | None] = (args.train_file, args.validation_file)
+        return replace(facts, name=f"{Path(files[split != 'train']).name} (local file)", split=None, hub_id=None)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from types import SimpleNamespace
 
 import pytest
 import samples
 from datasets import Dataset, DatasetDict
 
 from glue_runs.runs.arguments import DataArguments
-from glue_runs.runs.text_data import load_data, needed_splits
+from glue_runs.runs.text_data import load_data
+from glue_runs.runs.texts import Texts
 from glue_runs.tasks.glue import GLUE_TASKS, get_task
 
 TABLE = "sentence,label\nfine,yes\ndull,no\n"
@@ -22,6 +24,11 @@ def test_description_of_a_task_follows_its_record(glue, name):
     assert description.metrics == task.metrics
     assert description.evaluation_splits == task.evaluation_splits
     assert description.prediction_files == task.prediction_files
+
+
+def needed_splits(train, evaluate, predict, **data):
+    args = SimpleNamespace(do_train=train, do_eval=evaluate, do_predict=predict)
+    return Texts(None, DataArguments(**data), args).needed_splits()
 
 
 def test_only_needed_files_must_exist(glue):
@@ -46,13 +53,11 @@ def test_only_needed_files_must_exist(glue):
     ],
 )
 def test_needed_splits_follow_what_is_done(task, todo, splits):
-    asked = dict(zip(("train", "evaluate", "predict"), todo, strict=True))
-    assert needed_splits(DataArguments(task_name=task), **asked) == splits
+    assert needed_splits(*todo, task_name=task) == splits
 
 
 def test_needed_splits_of_own_files():
-    own = DataArguments(train_file="x.csv")
-    assert needed_splits(own, train=True, evaluate=False, predict=True) == ["train", "test"]
+    assert needed_splits(True, False, True, train_file="x.csv") == ["train", "test"]
 
 
 @pytest.mark.parametrize(("train", "missing"), [(True, "train"), (False, "validation")])
@@ -60,7 +65,7 @@ def test_task_without_training_data_says_what_to_train_on(train, missing):
     with pytest.raises(
         ValueError, match=f"'ax' has no split '{missing}'; its splits are: test. Fine-tune on mnli, whose"
     ):
-        needed_splits(DataArguments(task_name="ax"), train=train, evaluate=True, predict=True)
+        needed_splits(train, True, True, task_name="ax")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from glue_runs.runs.arguments import DataArguments, ModelArguments
 from glue_runs.runs.text_data import describe_task
-from glue_runs.runs.texts import card_options
+from glue_runs.runs.texts import Texts
 from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.scores import make_compute_metrics
 from logitmix_nlp.calibration.metrics import calibration_metrics
@@ -45,7 +45,9 @@ def mnli(**flags):
     """Card options of MNLI from made-up rows."""
     rows, task = glue_rows.hub_data("mnli"), get_task("mnli")
     args = DataArguments(task_name="mnli", **flags)
-    return card_options(ModelArguments("ann/base"), args, describe_task(task), rows)
+    run = Texts(ModelArguments("ann/base"), args, None)
+    run.description, run.rows = describe_task(task), rows
+    return run.card_options()
 
 
 def benchmark_results(folder):
