@@ -15,7 +15,7 @@ from pathlib import Path
 
 from glue_runs.report.method_table import check_repeats, method_table, run_figures, uneven_settings
 from glue_runs.runs.results import load_results
-from glue_runs.runs.run import refuse
+from logitmix_nlp.commands import refuse
 from logitmix_nlp.reports.tables import to_markdown
 from logitmix_nlp.training.methods import MIX_METHODS
 

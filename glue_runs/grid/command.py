@@ -10,6 +10,7 @@ from glue_runs.grid.plan import GridArguments, PlannedRun, plan_runs, write_grid
 from glue_runs.grid.progress import follow
 from glue_runs.runs.command_line import FlagParser
 from glue_runs.runs.results import read_result
+from logitmix_nlp.commands import refuse
 
 __all__ = ["main"]
 
@@ -41,8 +42,7 @@ def main(argv: Sequence[str]) -> int:
             write_plan(run)
         failures = execute_and_show(runs, todo, args)
     except (ValueError, OSError, ImportError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return refuse(error)
     except KeyboardInterrupt:
         print(f"stopped; {HINT}.", file=sys.stderr)
         return 130

@@ -4,7 +4,6 @@
 import io
 import shlex
 import statistics
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from glue_runs.runs.results import RunResult, check_finite, load_results
 from glue_runs.tasks.glue import GLUE_TASKS, GlueTask, get_task
 from glue_runs.tasks.prediction_files import check_predictions
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, refuse
 from logitmix_nlp.evaluation.data.lines import shown
 from logitmix_nlp.whole_files import write_whole
 
@@ -215,8 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         choices = build_submission(options.runs, options.output, options.method, options.seed, options.partial)
     except (ValueError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return refuse(error)
     print(_table(choices))
     print(f"Wrote {sum(choice.result is not None for choice in choices)} of {len(choices)} files to {options.output}")
     return 0

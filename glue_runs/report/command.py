@@ -11,7 +11,7 @@ from glue_runs.report.grid import ResultGrid, load_grid
 from glue_runs.report.plots import learning_plots, reliability_plots
 from glue_runs.report.tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.runs.results import RunResult
-from logitmix_nlp.commands import OneLineParser
+from logitmix_nlp.commands import OneLineParser, refuse
 from logitmix_nlp.publishing.card.facts import is_local_path
 from logitmix_nlp.publishing.hub.public_text import last_part
 from logitmix_nlp.reports.escaping import escape_latex
@@ -203,7 +203,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = make_report(grid, options.n_bootstrap, options.n_bins)
         paths = write_report(report, grid, options.output_dir or options.folder)
     except (ValueError, OSError, ImportError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return refuse(error)
     print("Written:", ", ".join(map(str, paths)))
     return 0

@@ -24,12 +24,13 @@ from glue_runs.tasks.labels import drop_missing_labels
 from glue_runs.tasks.prediction_files import write_predictions
 from glue_runs.tasks.scores import first_output, predicted
 from logitmix_nlp.calibration.metrics import per_class_metrics
+from logitmix_nlp.commands import refuse
 from logitmix_nlp.evaluation.predicted_rows import keep_columns, prediction_columns, write_rows
 from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.publishing.trainer import push_or_explain
 from logitmix_nlp.whole_files import write_json
 
-__all__ = ["main", "refuse"]
+__all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +66,6 @@ def main(
     except (SetupError, ImportError) as error:
         return refuse(error)
     return finish(job, without_secrets(given_flags(modality.arguments, argv)), time.perf_counter() - start)
-
-
-def refuse(error: Exception) -> int:
-    """Say what is wrong with what the user gave in one line on stderr; returns the exit code 2."""
-    logger.debug("Where the error came from:", exc_info=True)
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
-    return 2
 
 
 def train(job: Job) -> None:

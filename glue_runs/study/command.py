@@ -15,6 +15,7 @@ from glue_runs.grid.worker import Program
 from glue_runs.study.page import write_page
 from glue_runs.study.plan import PLAN_NAME, Study, StudyRun, plan_block, read_study, write_plan
 from glue_runs.study.rows import collect, finished_rows, read_rows
+from logitmix_nlp.commands import refuse
 
 __all__ = ["StudyArguments", "main"]
 
@@ -81,8 +82,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
         return repeat_some(study, args) if args.repeat else execute_study(study, args)
     except (ValueError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return refuse(error)
     except KeyboardInterrupt:
         print(f"stopped; {HINT}.", file=sys.stderr)
         return 130

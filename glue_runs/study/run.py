@@ -5,7 +5,6 @@ import hashlib
 import importlib.resources
 import io
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from glue_runs.study.metrics import run_metrics, validation_metrics
 from glue_runs.study.plan import RESULT_NAME
 from glue_runs.study.rows import LOGITS_NAME
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
+from logitmix_nlp.commands import refuse
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.word_noise import perturb_words
 from logitmix_nlp.whole_files import write_json, write_whole
@@ -53,8 +53,7 @@ def main(plan_file: Path) -> int:
         try:
             execute(folder, found["plan"], found["data_dir"])
         except (ValueError, OSError, ImportError) as error:
-            print("error:", " ".join(str(error).split()), file=sys.stderr)
-            return 2
+            return refuse(error)
         return 0
 
     return run_once(folder, finished, body)
