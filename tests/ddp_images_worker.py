@@ -3,7 +3,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pictures
@@ -66,10 +65,3 @@ def main(output: Path) -> None:
     if run.is_world_process_zero():
         (output / "record.json").write_text(json.dumps(record))
     run.accelerator.wait_for_everyone()
-    sys.stdout.flush()
-    # Gloo's destructor joins a thread that waits for the interpreter lock its caller holds (torch 2.13): skip it.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -3,7 +3,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import tiny
@@ -19,12 +18,12 @@ def neighbours(rows, *args, **kwargs):
     return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
 
 
-def main(output: str, method: str, batch_size: str, accumulation: str) -> None:
+def main(output: Path, method: str, batch_size: int, accumulation: int) -> None:
     mixers.sample_plan = neighbours
     recorder = tiny.GradientRecorder()
     run = tiny.trainer(
         output, tiny.rows(24), callbacks=[recorder], mix_method=method, mix_site="layer:1", max_grad_norm=0.0,
-        per_device_train_batch_size=int(batch_size), gradient_accumulation_steps=int(accumulation), optim="sgd",
+        per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation, optim="sgd",
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
     )  # fmt: skip
     run.train()
@@ -39,13 +38,6 @@ def main(output: str, method: str, batch_size: str, accumulation: str) -> None:
         }
         for step, gradients in enumerate(recorder.steps):
             names = {name.removeprefix("module."): value for name, value in gradients.items()}
-            save_file(names, Path(output) / f"gradients-{step}.safetensors")
-        Path(output, "record.json").write_text(json.dumps(record))
+            save_file(names, output / f"gradients-{step}.safetensors")
+        (output / "record.json").write_text(json.dumps(record))
     run.accelerator.wait_for_everyone()
-    sys.stdout.flush()
-    # Gloo's destructor joins a thread that waits for the interpreter lock its caller holds (torch 2.13): skip it.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

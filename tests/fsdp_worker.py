@@ -5,8 +5,6 @@ Accelerate does not set FSDP up without a GPU, so the model is sharded here as i
 """
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import tiny
@@ -46,16 +44,10 @@ def gradients(model, shard: bool) -> dict[str, torch.Tensor]:
     }
 
 
-def main(output: str) -> None:
+def main(output: Path) -> None:
     dist.init_process_group("gloo")
     expected, found = gradients(tiny.bert(), shard=False), gradients(tiny.bert(), shard=True)
     if dist.get_rank() == 0:
         gap = tiny.largest_gap(expected, found)
-        Path(output).mkdir(exist_ok=True)
-        Path(output, "record.json").write_text(json.dumps({"gap": gap, "world_size": dist.get_world_size()}))
+        (output / "record.json").write_text(json.dumps({"gap": gap, "world_size": dist.get_world_size()}))
     dist.barrier()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

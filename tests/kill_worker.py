@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train in child processes, kill them with SIGKILL, train on, and compare the weights with those of a whole run.
 
-python kill_worker.py OUTPUT KILLS SEED      # prints one JSON line; run by test_interruptions.py
+`main` is run by test_interruptions.py in a process that may be forked.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -77,7 +76,8 @@ def main(output: Path, kills: int, seed: int) -> None:
         report = killed_run(output / f"random-{attempt}", expected, kill_after=generator.random() * seconds)
         reports += [report] * report["killed"]
         attempt += 1
-    print(json.dumps({key: sum(report[key] for report in reports) for key in ("killed", "resumed", "equal")}))
+    record = {key: sum(report[key] for report in reports) for key in ("killed", "resumed", "equal")}
+    (output / "record.json").write_text(json.dumps(record))
 
 
 def killed_run(folder: Path, expected: dict[str, torch.Tensor], **death) -> dict[str, bool]:
@@ -88,7 +88,3 @@ def killed_run(folder: Path, expected: dict[str, torch.Tensor], **death) -> dict
     found = load_file(folder / "model.safetensors")
     equal = all(torch.equal(found[name], value) for name, value in expected.items())
     return {"killed": killed, "resumed": killed and resumed, "equal": equal}
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train in child processes that push every checkpoint: two at once, or one that is killed in a push, and repeated.
 
-python push_worker.py OUTPUT CASE…   # CASE: whole-none, two-none, or a place of death and save_total_limit: queued-1
-                                     # run by test_push_processes.py against a Hub on the loopback interface
+`main` is run by test_push_processes.py against a Hub on the loopback interface, in a process that may be forked. Its
+cases: whole-none, two-none, or a place of death and save_total_limit, such as queued-1.
 """
 
+import json
 import os
 import shutil
 import signal
 import socket
-import sys
 import threading
 import traceback
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import huggingface_hub._commit_api as commit_api
 import torch
 from hub_runs import trainer
+from huggingface_hub import constants
 from transformers import TrainerCallback
 
 from logitmix_nlp.publishing import trainer as publishing
@@ -105,15 +106,18 @@ def two_at_once(folder: Path, case: str) -> list[str]:
     return [end_of(child) for child in ranks]
 
 
-if __name__ == "__main__":
+def main(output: Path, url: str, cases: list[str]) -> None:
+    """Run the cases; write how their processes ended, and what the killed ones left."""
     torch.set_num_threads(1)
-    output, cases = Path(sys.argv[1]), sys.argv[2:]
+    constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_XET, constants.ENDPOINT = False, True, url
+    constants.HUGGINGFACE_CO_URL_TEMPLATE = url + "/{repo_id}/resolve/{revision}/{filename}"
+    record = {}
     for case in cases:
         folder, place = output / case / "out", case.rpartition("-")[0]
         if place in ("two", "whole"):
-            ends = two_at_once(folder, case) if place == "two" else [end_of(fork(folder, case))]
-            print("RESULT", case, *ends, flush=True)
+            record[case] = two_at_once(folder, case) if place == "two" else [end_of(fork(folder, case))]
             continue
         first = end_of(fork(folder, case, place))
         left = sorted(path.name for path in (folder / "unpushed").glob("*"))
-        print("RESULT", case, first, ",".join(left) or "nothing", end_of(fork(folder, case)), flush=True)
+        record[case] = [first, left, end_of(fork(folder, case))]
+    (output / "record.json").write_text(json.dumps(record))

@@ -6,7 +6,7 @@ import pictures
 import pytest
 import tiny
 import torch
-from gloo import launch
+from processes import launch
 from safetensors.torch import load_file
 
 import logitmix_nlp.mixing.mixers as mixers_module
@@ -60,7 +60,7 @@ def test_boxes_and_grids_differ_by_batch_and_not_by_what_was_drawn_before(tmp_pa
 
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
     """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one batch of 16 rows."""
-    two = launch(2, tmp_path / "two", name="ddp_images_worker.py")
+    two = launch(2, worker.main, tmp_path / "two")
     assert all(run["world_size"] == 2 and run["in_sync"] for run in two.values())
     worker.fix_draws(monkeypatch.setattr)
     for method in worker.METHODS:

@@ -3,12 +3,13 @@
 
 import dataclasses
 
+import ddp_draws_worker
 import drawn
 import pictures
 import pytest
 import tiny
 import torch
-from gloo import launch
+from processes import launch
 
 from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.training.methods import MIX_METHODS
@@ -131,7 +132,7 @@ def test_the_warm_up_reaches_the_step(tmp_path, calls, kind, plain, full):
 
 def test_processes_draw_apart_and_decide_together(tmp_path):
     """Two processes: pairs, λ, boxes, grids and crops of their own; one mind on whether, where and with what terms."""
-    one, two = launch(2, tmp_path / "out", name="ddp_draws_worker.py")
+    one, two = launch(2, ddp_draws_worker.main, tmp_path / "out")
     texts = one["text"], two["text"]
     assert [text["rank"] for text in texts] == [0, 1]
     for name in ("sites", "weights"):

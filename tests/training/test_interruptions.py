@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resuming, evaluating in between and running on several processes must not change what is learnt."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
+import ddp_worker
+import fsdp_worker
+import kill_worker
 import pytest
 import tiny
 import torch
-from gloo import launch
+from processes import launch
 from safetensors.torch import load_file
 
 from logitmix_nlp.functional import sample_plan
@@ -92,8 +90,8 @@ def test_streams_depend_on_each_counter_and_on_nothing_else():
 @pytest.mark.parametrize("method", ["vanilla", "logitmix"])
 def test_two_processes_learn_what_one_does(tmp_path, method):
     """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one x 16."""
-    one = launch(1, tmp_path / "one", method, "16", "1")
-    two = launch(2, tmp_path / "two", method, "4", "2")
+    one = launch(1, ddp_worker.main, tmp_path / "one", method, 16, 1)
+    two = launch(2, ddp_worker.main, tmp_path / "two", method, 4, 2)
     assert two["world_size"] == 2
     assert two["ranks_in_sync"]
     assert len(one["log"]) == len(two["log"]) == 2
@@ -105,7 +103,7 @@ def test_two_processes_learn_what_one_does(tmp_path, method):
 
 
 def test_sharded_parameters_mix_too(tmp_path):
-    report = launch(2, tmp_path / "out", name="fsdp_worker.py")
+    report = launch(2, fsdp_worker.main, tmp_path / "out")
     assert report["world_size"] == 2
     assert report["gap"] < 1e-5
 
@@ -115,11 +113,7 @@ def test_sharded_parameters_mix_too(tmp_path):
 )
 def test_killed_runs_end_with_bitwise_the_same_weights(tmp_path, kills, seed):
     """SIGKILL while a checkpoint is written, in three places, and at random moments; then the same command again."""
-    worker = Path(__file__).parents[1].joinpath("kill_worker.py")
-    command = [sys.executable, str(worker), str(tmp_path), str(kills), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = launch(1, kill_worker.main, tmp_path, kills, seed)
     assert report["equal"] == report["killed"] == kills + 3
     assert report["resumed"] >= 3  # at least those that died while saving step 3 had a checkpoint to go on from
 
