@@ -142,8 +142,9 @@ def test_noise_images_have_the_mean_and_deviation_asked_for():
     assert noise.mean().item() == pytest.approx(0.4, abs=4 * 0.2 / count**0.5)
     assert noise.std().item() == pytest.approx(0.2, abs=4 * 0.2 / (2 * count) ** 0.5)
     assert gaussian_noise_images(2, (1, 4, 4), seeded()).equal(gaussian_noise_images(2, (1, 4, 4), seeded()))
-    with pytest.raises(ValueError, match="channels, height, width"):
-        gaussian_noise_images(2, (4, 4))
+    for size in ((4, 4), (3, 0, 4)):
+        with pytest.raises(ValueError, match="channels, height, width"):
+            gaussian_noise_images(2, size)
     with pytest.raises(ValueError, match="n >= 1"):
         gaussian_noise_images(0, (3, 4, 4))
     with pytest.raises(ValueError, match="std finite and above 0"):
@@ -159,8 +160,9 @@ def test_random_tokens_come_from_the_whole_vocabulary_without_special_tokens(tmp
     drawn = [token for text in texts for token in tokenizer.tokenize(text)]
     assert set(drawn) == set(plain)
     assert len(drawn) / 200 == pytest.approx(12, rel=0.2)
-    with pytest.raises(ValueError, match="must be at least 1, got 3 and 0"):
-        random_token_texts(3, 0, tokenizer)
+    for n, length in ((3, 0), (0, 3)):
+        with pytest.raises(ValueError, match=f"must be at least 1, got {n} and {length}"):
+            random_token_texts(n, length, tokenizer)
 
 
 def test_table_has_one_line_per_set():

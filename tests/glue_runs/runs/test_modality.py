@@ -3,9 +3,12 @@
 
 import image_files
 import pytest
-from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
+import samples
+import torch
+from transformers import BertConfig, BertModel, ResNetConfig, ResNetModel, ViTImageProcessorPil
 
 from glue_runs.runs.images import Images
+from glue_runs.runs.job import prepare
 from glue_runs.runs.record import all_values, run_record
 from glue_runs.runs.texts import Texts
 from glue_runs.tasks.labels import DataDescription
@@ -135,3 +138,18 @@ def test_each_split_has_a_limit_of_its_own():
     model_args, data_args, _, args = Texts.parse([*COMMON, *TEXTS, *flags])
     limit = Texts(model_args, data_args, args).row_limit
     assert [limit(name) for name in ("train", "validation_matched", "test_ax")] == [1, 2, 3]
+
+
+def test_a_new_head_is_drawn_from_the_seed(tmp_path):
+    samples.write_model(tmp_path / "model").joinpath("model.safetensors").unlink()
+    samples.write_glue(tmp_path / "glue")
+    BertModel(BertConfig.from_pretrained(tmp_path / "model")).save_pretrained(tmp_path / "model")
+
+    def head(*flags):
+        folders = [f"--{name}={tmp_path / name.split('_')[0]}" for name in ("model_name_or_path", "output_dir")]
+        argv = [*COMMON, *TEXTS, f"--data_dir={tmp_path / 'glue'}", *folders, *flags]
+        return prepare(Texts, Texts.parse(argv)).trainer.model.classifier.weight
+
+    first = head("--seed=1")
+    assert not torch.equal(head("--seed=2"), first)
+    assert torch.equal(head("--seed=1"), first)
