@@ -56,7 +56,7 @@ def test_order(file: str) -> list[str]:
     place = ROOT / "tests" / "/".join(Path(file).parent.parts[file.startswith(PACKAGES[0]) :])
 
     def rank(test: Path) -> tuple:
-        return stem not in test.stem, test.parent != place, near.get(test, 9), test.stat().st_size
+        return test.parent != place, stem not in test.stem, near.get(test, 9), test.stat().st_size
 
     nearest = sorted((test for test in tests if test in near or stem in test.stem), key=rank)
     return [str(test.relative_to(ROOT)) for test in nearest]

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from logitmix_nlp.images.datasets import ImageRows
-from logitmix_nlp.images.pictures import seen_size
+from logitmix_nlp.images.pictures import NEAREST, enlarges_only, seen_size
 from logitmix_nlp.images.processors import check_processor, model_pixels
 
 SMALL = {"size": {"height": 24, "width": 24}}
@@ -56,3 +56,13 @@ def test_processors_of_other_arithmetic_are_refused_by_name(name, options, messa
 def test_a_processor_that_neither_resizes_nor_crops_has_no_size():
     assert seen_size(processor("ViT", do_resize=False)) is None
     assert seen_size(processor("ViT")) == (224, 224)
+
+
+def test_images_stay_as_they_are_only_where_that_is_certain():
+    image, small = image_files.picture(0, 0, size=(24, 24)), image_files.picture(0, 0, size=(12, 8))
+    assert enlarges_only(image, processor("ViT", **SMALL))
+    assert enlarges_only(small, processor("ViT", resample=NEAREST, **SMALL))
+    assert not enlarges_only(small, processor("ViT", **SMALL))
+    assert not enlarges_only(image, processor("ViT", do_resize=False))
+    assert not enlarges_only(image, processor("ConvNext", size={"shortest_edge": 24}))
+    assert not enlarges_only(image, processor("CLIP", crop_size={"height": 24, "width": 24}))

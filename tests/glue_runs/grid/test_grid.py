@@ -28,6 +28,7 @@ def test_every_task_with_every_method_and_seed_seed_by_seed(tmp_path):
     assert len(runs) == 2 * 3 * 2
     assert [run.seed for run in runs] == [1] * 6 + [2] * 6
     assert len({run.folder for run in runs}) == len(runs)
+    assert len(plan_runs(GridArguments(model="bert-base-uncased", output_dir=str(tmp_path)))) == 8 * 3 * 5
     assert runs[2].folder == tmp_path / "cola" / "logitmix" / "seed-1"
     assert [(run.task, run.method) for run in runs[:6]] == [
         (task, method) for task in ("cola", "rte") for method in ("vanilla", "mixup", "logitmix")

@@ -59,6 +59,8 @@ def test_the_recipe_is_the_papers():
     flags = method_flags("logitmix", RECIPE)
     assert (flags["per_device_train_batch_size"], flags["learning_rate"]) == (8, 2e-5)
     assert (flags["max_seq_length"], flags["num_train_epochs"]) == (128, 3.0)
+    assert (flags["eval_strategy"], flags["save_strategy"], flags["save_total_limit"]) == ("epoch", "epoch", 1)
+    assert (flags["save_predictions"], flags["keep_weights"]) == (True, False)
 
 
 def test_flags_of_the_method_win_over_common_ones():

@@ -10,6 +10,7 @@ from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.text_data import load_data
 from glue_runs.runs.texts import Texts
 from glue_runs.tasks.glue import GLUE_TASKS, get_task
+from logitmix_nlp.evaluation.data.columns import Columns
 
 TABLE = "sentence,label\nfine,yes\ndull,no\n"
 
@@ -99,6 +100,14 @@ def test_own_parquet_files_and_columns_by_name(tmp_path):
     assert description.is_regression
     assert description.metrics == ("pearson", "spearmanr")
     assert data["train"]["stars"][:] == [1.5, 3.0]
+
+
+def test_columns_that_are_named_win_over_those_of_an_earlier_training(tmp_path):
+    path = samples.write_text(tmp_path / "x.csv", "a,b,label\nfine cat,the mat,yes\ndull cat,a mat,no\n")
+    trained = Columns(("a",))
+    for named, texts in ((None, ("a",)), (["b"], ("b",))):
+        args = DataArguments(train_file=str(path), text_column_names=named)
+        assert load_data(args, ["train"], trained=trained)[1].text_columns == texts
 
 
 def test_label_that_training_lacks_is_named_with_its_file(tmp_path):

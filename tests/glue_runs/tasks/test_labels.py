@@ -97,6 +97,12 @@ def test_label_that_cannot_be_used_is_named_with_file_and_row(labels, message):
         encode(**labels)
 
 
+def test_lists_of_zeros_and_ones_are_switches_only_if_they_are_of_one_length():
+    for rows, ids in (([[0, 1, 1], [1, 0, 0]], [[1, 2], [0]]), ([[0, 1, 1], [0]], [[0, 1], [0]])):
+        data, _ = encode_labels({"train": Dataset.from_dict({"text": ["a", "b"], "y": rows})}, "y", ORIGINS)
+        assert data["train"]["y"][:] == ids
+
+
 def test_class_label_without_label_is_refused_in_training():
     with pytest.raises(ValueError, match=r"train\.csv, row 2: found label -1, allowed are: a, b"):
         encode_labels({"train": class_labels(["a", "b"], [0, -1])}, "y", ORIGINS)

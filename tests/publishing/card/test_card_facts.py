@@ -257,6 +257,7 @@ def test_the_equation_has_the_weights_that_were_used(tmp_path):
         (["a", "--cache_dir", "/x", "--puzzle_options", '{"t_size": 4}'], "a --puzzle_options '{\"t_size\": 4}'"),
         (["a", "file:///home/zoe9/x", "--d=../../zoe9/z/", "https://zoe9:q7x@h/p?token=q7x"], "a x --d=z https://h/p"),
         (["a", '--o={"b": ["/mnt/zoe9/c"], "api_key": "q7x"}'], 'a \'--o={"b": ["c"]}\''),
+        (["HF_TOKEN=q7x", "HF_HOME=/home/zoe9", "a", "--token", "--n=1", "--token"], "HF_HOME=zoe9 a --n=1"),
         (["a", "hf_abcdefghijklmnopqrstuvwxyz01234567", "nyu-mll/glue"], "a '<token>' nyu-mll/glue"),
     ],
 )
