@@ -13,7 +13,7 @@ from glue_runs.runs.arguments import OutputArguments
 from glue_runs.runs.command_line import given_flags, to_flags
 from glue_runs.runs.modality import Modality
 from glue_runs.runs.text_data import load_named
-from glue_runs.tasks.labels import DataDescription, drop_missing_labels, with_label_order
+from glue_runs.tasks.description import DataDescription, drop_missing_labels, with_label_order
 from glue_runs.tasks.sources import parquet_parts
 from logitmix_nlp.evaluation.data.columns import store_columns
 from logitmix_nlp.evaluation.data.encoding import encode_labels, is_multi_label

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset as ModelInputs
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from glue_runs.runs.command_line import parse_flags
-from glue_runs.tasks.labels import DataDescription, resolve_labels
+from glue_runs.tasks.description import DataDescription, resolve_labels
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.data.columns import store_columns
 from logitmix_nlp.publishing.card import CardOptions

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_runs.runs.arguments import DataArguments
-from glue_runs.tasks.labels import DataDescription, drop_missing_labels, with_label_order
+from glue_runs.tasks.description import DataDescription, drop_missing_labels, with_label_order
 from logitmix_nlp.training.tokenizers import check_ids, check_length, position_limit
 
 __all__ = ["model_inputs", "select", "tokenize"]

@@ -20,7 +20,7 @@ from glue_runs.runs.modality import Modality
 from glue_runs.runs.record import drop_weights, without_secrets
 from glue_runs.runs.results import RunResult, installed_versions, write_result
 from glue_runs.runs.texts import Texts
-from glue_runs.tasks.labels import drop_missing_labels
+from glue_runs.tasks.description import drop_missing_labels
 from glue_runs.tasks.prediction_files import write_predictions
 from glue_runs.tasks.scores import first_output, predicted
 from logitmix_nlp.calibration.metrics import per_class_metrics

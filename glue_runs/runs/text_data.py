@@ -8,8 +8,8 @@ from pathlib import Path
 from datasets import DatasetDict
 
 from glue_runs.runs.arguments import DataArguments
+from glue_runs.tasks.description import DataDescription
 from glue_runs.tasks.glue import GlueTask, get_task
-from glue_runs.tasks.labels import DataDescription
 from glue_runs.tasks.sources import load_glue
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, Columns, check_texts, guess_text_columns, with_trained
 from logitmix_nlp.evaluation.data.downloads import download

@@ -14,8 +14,8 @@ from glue_runs.runs.arguments import DataArguments, ModelArguments, OutputArgume
 from glue_runs.runs.modality import Modality
 from glue_runs.runs.preprocessing import model_inputs, select
 from glue_runs.runs.text_data import load_data
+from glue_runs.tasks.description import DataDescription
 from glue_runs.tasks.glue import get_task
-from glue_runs.tasks.labels import DataDescription
 from glue_runs.tasks.sources import HUB_NAME
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, stored_columns

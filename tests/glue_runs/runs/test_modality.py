@@ -11,7 +11,7 @@ from glue_runs.runs.images import Images
 from glue_runs.runs.job import prepare
 from glue_runs.runs.record import all_values, run_record
 from glue_runs.runs.texts import Texts
-from glue_runs.tasks.labels import DataDescription
+from glue_runs.tasks.description import DataDescription
 
 COMMON = [
     "--use_cpu",

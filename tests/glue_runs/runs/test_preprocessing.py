@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.preprocessing import model_inputs, select, tokenize
 from glue_runs.runs.text_data import load_data
-from glue_runs.tasks.labels import resolve_labels
+from glue_runs.tasks.description import resolve_labels
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from huggingface_hub import constants
 
 from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.text_data import load_data
+from glue_runs.tasks.description import resolve_labels, with_label_order
 from glue_runs.tasks.glue import GLUE_TASKS, get_task
-from glue_runs.tasks.labels import resolve_labels, with_label_order
 from glue_runs.tasks.sources import load_glue
 
 WRITERS = {"official": samples.write_glue, "parquet": glue_rows.write_repository, "saved": glue_rows.write_saved}

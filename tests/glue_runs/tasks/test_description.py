@@ -4,7 +4,7 @@ import re
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from glue_runs.tasks.labels import DataDescription, drop_missing_labels, resolve_labels, with_label_order
+from glue_runs.tasks.description import DataDescription, drop_missing_labels, resolve_labels, with_label_order
 from logitmix_nlp.evaluation.data.class_names import align_labels
 from logitmix_nlp.evaluation.data.columns import check_texts, guess_text_columns
 from logitmix_nlp.evaluation.data.encoding import encode_labels
