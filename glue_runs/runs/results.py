@@ -34,7 +34,18 @@ __all__ = [
 RESULT_NAME, GRID_NAME = "result.json", "grid.json"
 STATE_NAME = "trainer_state.json"
 _MORE = {"do_eval": False, "do_predict": False, "save_predictions": False, "keep_weights": True}
-KINDS = {str: "names", int: "whole numbers", list: "lists of words"}
+NUMBER, TEXTS = (int, float), {str: str}
+OF_A_RESULT = {
+    "task": (str, "a name"), "method": (str, "a name"), "seed": (int, "a whole number"),
+    "metrics": ({str: NUMBER}, "a number for each metric"), "config": (dict, "flags by name"),
+    "command": ([str], "a list of words"), "versions": (TEXTS, "texts by name"), "seconds": (NUMBER, "a number"),
+    "content": (TEXTS, "texts by name"),
+}  # fmt: skip
+OF_A_GRID = {
+    "tasks": ([str], "a list of names"), "methods": ([str], "a list of names"),
+    "seeds": ([int], "a list of whole numbers"), "commands": ([[str]], "a list of lists of words"),
+    "labels": (TEXTS, "names by method"),
+}  # fmt: skip
 _PACKAGES = ("logitmix-nlp", "transformers", "datasets", "accelerate", "torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -136,7 +147,7 @@ def read_result(folder: str | Path) -> RunResult:
     path = Path(folder) / RESULT_NAME
     try:
         values = without_credentials(read_object(path))
-        _check_types(values)
+        _check(values, OF_A_RESULT)
         return RunResult(**{**values, "folder": Path(folder)})
     except (ValueError, TypeError) as error:
         said = str(error).removeprefix(f"{path} is damaged: ")
@@ -153,7 +164,9 @@ def read_grid(path: str | Path) -> dict[str, Any]:
     """
     try:
         values = without_credentials(read_object(path))
-        _check_grid(values)
+        _check(values, OF_A_GRID)
+        for task in values.get("tasks", []):
+            get_task(task)
         return values
     except FileNotFoundError:
         return {}
@@ -162,39 +175,22 @@ def read_grid(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {said.rstrip('.')}; mend it, or delete it: it only orders a report.") from error
 
 
-def _check_types(values: Mapping[str, Any]) -> None:
-    """Refuse a result whose values have other types than [`RunResult`] says."""
-    kinds = {
-        "task": str, "method": str, "seed": int, "metrics": dict, "config": dict, "command": list, "versions": dict,
-        "seconds": (int, float), "content": dict,
-    }  # fmt: skip
-    for name, kind in kinds.items():
-        if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
-            raise ValueError(f"{name} is {values[name]!r:.80}")
-    for name, value in values.get("metrics", {}).items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise ValueError(f"the metric {name} is no number but {value!r:.80}")
-    texts = (*values.get("command", ()), *values.get("versions", {}).values(), *values.get("content", {}).values())
-    for value in texts:
-        if not isinstance(value, str):
-            raise ValueError(f"command, versions or content hold {value!r:.80}, which is no text")
+def _check(values: Mapping[str, Any], kinds: Mapping[str, tuple[Any, str]]) -> None:
+    """Refuse values that are not of the kinds given by name, each with its words; see [`_fits`]."""
+    for name, (kind, words) in kinds.items():
+        value = values.get(name)
+        if isinstance(kind, dict) and isinstance(value, dict):
+            named = {f"{name}.{key}": item for key, item in value.items()}
+            _check(named, dict.fromkeys(named, (kind[str], words)))
+        elif name in values and not _fits(value, kind):
+            raise ValueError(f"{name} is {value!r:.80}, expected {words}")
 
 
-def _check_grid(values: Mapping[str, Any]) -> None:
-    """Refuse settings of a grid that are no lists of names, whole numbers and commands, or no labels."""
-    kinds = {"tasks": str, "methods": str, "seeds": int, "commands": list}
-    for name, kind in kinds.items():
-        items = values.get(name, [])
-        if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
-            raise ValueError(f"{name} is {items!r:.80}, expected a list of {KINDS[kind]}")
-    for command in values.get("commands", []):
-        if not all(isinstance(word, str) for word in command):
-            raise ValueError(f"commands holds {command!r:.80}, expected lists of words")
-    labels = values.get("labels", {})
-    if not isinstance(labels, dict) or not all(isinstance(label, str) for label in labels.values()):
-        raise ValueError(f"labels is {labels!r:.80}, expected names by method")
-    for task in values.get("tasks", []):
-        get_task(task)
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of a type, or a list of values that are of one: `[type]`."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_fits(item, kind[0]) for item in value)
+    return not isinstance(kind, dict) and isinstance(value, kind) and not isinstance(value, bool)
 
 
 def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:

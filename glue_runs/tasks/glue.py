@@ -10,31 +10,29 @@ from glue_runs.tasks.types import GlueSplit, GlueTask, TsvLayout
 __all__ = ["GLUE_TASKS", "PAPER_TASKS", "GlueSplit", "GlueTask", "TsvLayout", "get_task", "resolve_split"]
 
 
-def _three_splits(labelled: TsvLayout, test: TsvLayout, submission: str, num_rows: int) -> tuple[GlueSplit, ...]:
+_PAIR, _QUESTIONS, _NLI = ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis")
+_ENTAILMENT, _DIGITS = ("entailment", "not_entailment"), ("0", "1")
+_THREE_WAYS = ("entailment", "neutral", "contradiction")
+_LABELLED_PAIR = TsvLayout(texts=_PAIR, label="label", index="index")
+_TEST_PAIR, _TEST_SENTENCE = TsvLayout(texts=_PAIR, index="index"), TsvLayout(texts=("sentence",), index="index")
+
+
+def _three_splits(folder: str, labelled: TsvLayout, test: TsvLayout, num_rows: int) -> tuple[GlueSplit, ...]:
     return (
         GlueSplit("train", "train.tsv", labelled),
         GlueSplit("validation", "dev.tsv", labelled),
-        GlueSplit("test", "test.tsv", test, submission, num_rows),
+        GlueSplit("test", "test.tsv", test, f"{folder}.tsv", num_rows),
     )
 
-
-_PAIR, _QUESTIONS, _NLI = ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis")
-_ENTAILMENT = ("entailment", "not_entailment")
-_THREE_WAYS = ("entailment", "neutral", "contradiction")
 
 _COLA = GlueTask(
     name="cola",
     folder="CoLA",
     text_columns=("sentence",),
     label_names=("unacceptable", "acceptable"),
-    label_strings=("0", "1"),
+    label_strings=_DIGITS,
     metrics=("matthews_correlation",),
-    splits=_three_splits(
-        labelled=TsvLayout(texts=(3,), label=1, num_columns=4),
-        test=TsvLayout(texts=("sentence",), index="index"),
-        submission="CoLA.tsv",
-        num_rows=1063,
-    ),
+    splits=_three_splits("CoLA", TsvLayout(texts=(3,), label=1, num_columns=4), _TEST_SENTENCE, 1063),
 )
 
 _SST2 = GlueTask(
@@ -42,28 +40,21 @@ _SST2 = GlueTask(
     folder="SST-2",
     text_columns=("sentence",),
     label_names=("negative", "positive"),
-    label_strings=("0", "1"),
+    label_strings=_DIGITS,
     metrics=("accuracy",),
-    splits=_three_splits(
-        labelled=TsvLayout(texts=("sentence",), label="label"),
-        test=TsvLayout(texts=("sentence",), index="index"),
-        submission="SST-2.tsv",
-        num_rows=1821,
-    ),
+    splits=_three_splits("SST-2", TsvLayout(texts=("sentence",), label="label"), _TEST_SENTENCE, 1821),
 )
 
+_MRPC_TEXTS = ("#1 String", "#2 String")
 _MRPC = GlueTask(
     name="mrpc",
     folder="MRPC",
     text_columns=_PAIR,
     label_names=("not_equivalent", "equivalent"),
-    label_strings=("0", "1"),
+    label_strings=_DIGITS,
     metrics=("accuracy", "f1"),
     splits=_three_splits(
-        labelled=TsvLayout(texts=("#1 String", "#2 String"), label="Quality"),
-        test=TsvLayout(texts=("#1 String", "#2 String"), index="index"),
-        submission="MRPC.tsv",
-        num_rows=1725,
+        "MRPC", TsvLayout(texts=_MRPC_TEXTS, label="Quality"), TsvLayout(texts=_MRPC_TEXTS, index="index"), 1725
     ),
 )
 
@@ -72,13 +63,13 @@ _QQP = GlueTask(
     folder="QQP",
     text_columns=_QUESTIONS,
     label_names=("not_duplicate", "duplicate"),
-    label_strings=("0", "1"),
+    label_strings=_DIGITS,
     metrics=("accuracy", "f1"),
     splits=_three_splits(
-        labelled=TsvLayout(texts=_QUESTIONS, label="is_duplicate", continued=True),
-        test=TsvLayout(texts=_QUESTIONS, index="id", continued=True),
-        submission="QQP.tsv",
-        num_rows=390965,
+        "QQP",
+        TsvLayout(texts=_QUESTIONS, label="is_duplicate", continued=True),
+        TsvLayout(texts=_QUESTIONS, index="id", continued=True),
+        390965,
     ),
 )
 
@@ -89,12 +80,7 @@ _STSB = GlueTask(
     label_names=None,
     label_strings=None,
     metrics=("pearson", "spearmanr"),
-    splits=_three_splits(
-        labelled=TsvLayout(texts=_PAIR, label="score", index="index"),
-        test=TsvLayout(texts=_PAIR, index="index"),
-        submission="STS-B.tsv",
-        num_rows=1379,
-    ),
+    splits=_three_splits("STS-B", TsvLayout(texts=_PAIR, label="score", index="index"), _TEST_PAIR, 1379),
     score_range=(0.0, 5.0),
 )
 
@@ -109,7 +95,7 @@ _AX = GlueTask(
         GlueSplit(
             "test",
             "diagnostic.tsv",
-            TsvLayout(texts=_PAIR, index="index"),
+            _TEST_PAIR,
             submission="AX.tsv",
             num_rows=1104,
             other_path="AX/AX.tsv",
@@ -119,7 +105,6 @@ _AX = GlueTask(
 )
 
 _MNLI_LABELLED = TsvLayout(texts=_PAIR, label="gold_label", index="index")
-_MNLI_TEST = TsvLayout(texts=_PAIR, index="index")
 _MNLI = GlueTask(
     name="mnli",
     folder="MNLI",
@@ -131,8 +116,8 @@ _MNLI = GlueTask(
         GlueSplit("train", "train.tsv", _MNLI_LABELLED),
         GlueSplit("validation_matched", "dev_matched.tsv", _MNLI_LABELLED),
         GlueSplit("validation_mismatched", "dev_mismatched.tsv", _MNLI_LABELLED),
-        GlueSplit("test_matched", "test_matched.tsv", _MNLI_TEST, "MNLI-m.tsv", 9796),
-        GlueSplit("test_mismatched", "test_mismatched.tsv", _MNLI_TEST, "MNLI-mm.tsv", 9847),
+        GlueSplit("test_matched", "test_matched.tsv", _TEST_PAIR, "MNLI-m.tsv", 9796),
+        GlueSplit("test_mismatched", "test_mismatched.tsv", _TEST_PAIR, "MNLI-mm.tsv", 9847),
         replace(_AX.split("test"), name="test_ax", source=("ax", "test")),
     ),
 )
@@ -145,10 +130,10 @@ _QNLI = GlueTask(
     label_strings=_ENTAILMENT,
     metrics=("accuracy",),
     splits=_three_splits(
-        labelled=TsvLayout(texts=("question", "sentence"), label="label", index="index"),
-        test=TsvLayout(texts=("question", "sentence"), index="index"),
-        submission="QNLI.tsv",
-        num_rows=5463,
+        "QNLI",
+        TsvLayout(texts=("question", "sentence"), label="label", index="index"),
+        TsvLayout(texts=("question", "sentence"), index="index"),
+        5463,
     ),
 )
 
@@ -159,12 +144,7 @@ _RTE = GlueTask(
     label_names=_ENTAILMENT,
     label_strings=_ENTAILMENT,
     metrics=("accuracy",),
-    splits=_three_splits(
-        labelled=TsvLayout(texts=_PAIR, label="label", index="index"),
-        test=TsvLayout(texts=_PAIR, index="index"),
-        submission="RTE.tsv",
-        num_rows=3000,
-    ),
+    splits=_three_splits("RTE", _LABELLED_PAIR, _TEST_PAIR, 3000),
 )
 
 _WNLI = GlueTask(
@@ -172,14 +152,9 @@ _WNLI = GlueTask(
     folder="WNLI",
     text_columns=_PAIR,
     label_names=("not_entailment", "entailment"),
-    label_strings=("0", "1"),
+    label_strings=_DIGITS,
     metrics=("accuracy",),
-    splits=_three_splits(
-        labelled=TsvLayout(texts=_PAIR, label="label", index="index"),
-        test=TsvLayout(texts=_PAIR, index="index"),
-        submission="WNLI.tsv",
-        num_rows=146,
-    ),
+    splits=_three_splits("WNLI", _LABELLED_PAIR, _TEST_PAIR, 146),
 )
 
 _ALL = (_COLA, _SST2, _MRPC, _QQP, _STSB, _MNLI, _QNLI, _RTE, _WNLI, _AX)
