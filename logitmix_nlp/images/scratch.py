@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model with random weights for the images at hand, and the image processor that belongs to it."""
 
+import warnings
 from collections.abc import Sequence
 
 from datasets import Dataset
@@ -50,7 +51,9 @@ def from_scratch(
     if "image_size" in config.to_dict():
         config.image_size = height if height == width else (height, width)
     name_classes(config, names)
-    with explained(f"--config_name {args.config_name} with --config_overrides {args.config_overrides}: no such model"):
+    what = f"--config_name {args.config_name} with --config_overrides {args.config_overrides}: no such model"
+    with explained(what), warnings.catch_warnings():
+        warnings.filterwarnings("error", "Initializing zero-element tensors")  # torch makes such layers, but runs none
         model = AutoModelForImageClassification.from_config(config)
     return model, make_processor(height, width, *pixel_statistics(rows, column, where), enlarged=enlarged)
 

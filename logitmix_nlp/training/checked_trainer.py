@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What shows only while a Trainer trains: an optimizer or a schedule that cannot be made, and divergence."""
+"""What shows only while a Trainer trains: optimizers and schedules that cannot be made, debugging, and divergence."""
 
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.debug_utils import DebugOption
 from transformers.utils import logging
 
 from logitmix_nlp.mixing.outputs import Diverged, SetupError
@@ -22,6 +23,18 @@ class CheckedMixin:
     mend them, so training stops there with an error in the log. With `load_best_model_at_end` the best model is loaded
     as ever.
     """
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the stock loop; a `SetupError` if its search for overflows cannot read what the modules are given."""
+        try:
+            return super()._inner_training_loop(*args, **kwargs)
+        except NotImplementedError as error:
+            if DebugOption.UNDERFLOW_OVERFLOW not in self.args.debug:
+                raise
+            raise SetupError(
+                f"debug='underflow_overflow' of Transformers cannot read what layers of this model get ({error}): "
+                "load the model with attn_implementation='eager', whose masks are numbers, or leave debug out."
+            ) from error
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The base class's optimizer; a `SetupError` if `optim` and its options do not go together."""

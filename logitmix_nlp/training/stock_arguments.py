@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+from transformers.trainer_utils import FSDPOption
 
 __all__ = ["check_numbers", "check_reporters", "check_texts"]
 
@@ -61,7 +62,7 @@ def check_numbers(args: Any) -> None:
 
 
 def check_texts(args: Any) -> None:
-    """Refuse texts of options that cannot be read, and files of options that are not there.
+    """Refuse texts of options that cannot be read or are not among the choices, and files that are not there.
 
     Args:
         args (`TrainingArguments`): Only read, before its own `__post_init__`.
@@ -87,6 +88,17 @@ def check_texts(args: Any) -> None:
     for pair in str(args.optim_args or "").replace(" ", "").split(","):
         if pair and pair.count("=") != 1:
             raise ValueError(f"optim_args must be name=value pairs with commas between them, got {args.optim_args!r}.")
+    for option in args.fsdp.split() if isinstance(args.fsdp, str) else ():
+        if option.lower() not in set(FSDPOption):
+            raise ValueError(
+                f"fsdp: unknown option {option!r}. Choose from: {', '.join(FSDPOption)}; or give --fsdp alone."
+            )
+    if args.torch_compile_mode is not None and args.torch_compile_backend in (None, "inductor"):
+        from torch._inductor import list_mode_options  # slow to import, and rarely needed
+
+        modes = list_mode_options()
+        if args.torch_compile_mode not in modes:
+            raise ValueError(f"torch_compile_mode must be one of {', '.join(modes)}, got {args.torch_compile_mode!r}.")
 
 
 def check_reporters(names: list[str]) -> None:

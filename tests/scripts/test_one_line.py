@@ -23,13 +23,8 @@ from glue_runs.runs import run
 from logitmix_nlp.commands import calibrate, evaluate, figures, predict, push
 
 QUIET = ["--use_cpu", "--disable_tqdm=true", "--dataloader_pin_memory=false"]
-BEST = [
-    "--load_best_model_at_end",
-    "--eval_strategy=steps",
-    "--save_strategy=steps",
-    "--eval_steps=1",
-    "--save_steps=1",
-]
+BEST = ["--load_best_model_at_end", "--eval_strategy=steps", "--save_strategy=steps"]
+BEST += ["--eval_steps=1", "--save_steps=1"]
 PUZZLE = "--mix_method=puzzlemix --puzzle_options="
 # Flags that are added to a command that would work -> what the line says
 TEXT = {
@@ -68,6 +63,8 @@ TEXT = {
     "--metric_for_best_model=foo BEST": "'foo' is none of the figures of an evaluation, which are: loss, matthews",
     "--metric_for_best_model=eval_f1 BEST": "metric_for_best_model='eval_f1'",
     "--metric_for_best_model=foo --lr_scheduler_type=reduce_lr_on_plateau --eval_strategy=epoch": "'foo' is none of",
+    "--torch_compile_mode=foo": "torch_compile_mode must be one of default, ",
+    "--fsdp=foo": "fsdp: unknown option 'foo'. Choose from: full_shard, ",
     "--deepspeed=nope.json": "deepspeed nope.json: no such file",
     "--accelerator_config=nope.json": "accelerator_config nope.json: no such file",
     "--report_to=nothing": "report_to: unknown 'nothing'",
@@ -103,6 +100,8 @@ IMAGE = {
     "--metric_for_best_model=foo BEST": "'foo' is none of the figures of an evaluation, which are: loss, accuracy",
     "--config_name=./nope": "model './nope'",
     "--config_overrides=depths=x": "--config_overrides depths=x: not for resnet20",
+    "--config_overrides=embedding_size=0": "embedding_size=0: no such model",
+    "--config_overrides=hidden_sizes=[0]": "hidden_sizes=[0]: no such model",
     "--config_overrides=hidden_act=foo": "hidden_act=foo: no such model",
     PUZZLE + "[1]": "puzzle_options must be a JSON object",
     PUZZLE + '{"t_size":"x"}': "t_size must be a whole number",
@@ -246,6 +245,7 @@ def test_flags_of_texts(place, capfd, flags):
     assert_one_line(place, capfd, "text", flags.split(), TEXT[flags])
 
 
+@pytest.mark.filterwarnings("default:Initializing zero-element")
 @pytest.mark.parametrize("flags", IMAGE)
 def test_flags_of_images(place, capfd, flags):
     assert_one_line(place, capfd, "image", flags.split(), IMAGE[flags])
@@ -266,7 +266,7 @@ def test_flags_of_other_commands(place, capfd, words):
 def test_settings_of_a_model_that_do_not_fit(place, capfd, values):
     path = place / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | json.loads(values)))
-    for name in ("text", "evaluate", "calibrate"):
+    for name in RUNS:
         assert_one_line(place, capfd, name, [], CONFIGS[values])
 
 

@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 from logitmix_nlp.functional.checks import MOST_BINS, check_bins
+from logitmix_nlp.mixing.outputs import SetupError
 
 NAN, INF = math.nan, math.inf
 BATCHES = ("per_device_train_batch_size", "per_device_eval_batch_size")
@@ -140,3 +141,15 @@ def test_options_of_puzzlemix_that_need_not_be_given(tmp_path):
 def test_bins_without_number(n_bins):
     with pytest.raises(ValueError, match=f"n_bins must be at least 1 and at most 1,000,000, got {n_bins}"):
         check_bins(n_bins)
+
+
+def test_a_search_for_overflows_runs_or_says_what_it_needs(tmp_path):
+    """Transformers takes the absolute value of all that modules are given: of the boolean masks of SDPA it cannot."""
+    settings = {"debug": "underflow_overflow", "mix_site": "layer:1", "max_steps": 2}
+    with pytest.raises(SetupError, match="debug='underflow_overflow' .* attn_implementation='eager'"):
+        tiny.trainer(tmp_path, tiny.rows(8), **settings).train()
+    eager = tiny.bert()
+    eager.set_attn_implementation("eager")
+    run = tiny.trainer(tmp_path, tiny.rows(8), eager, **settings)
+    run.train()
+    assert run.state.global_step == 2
