@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from glue_runs.report.method_table import check_repeats, method_table, run_figures, uneven_settings
+from glue_runs.report.method_table import check_repeats, method_table, run_metrics, uneven_settings
 from glue_runs.runs.results import load_results
 from logitmix_nlp.commands import refuse
 from logitmix_nlp.reports.tables import to_markdown
@@ -50,7 +50,7 @@ def make_report(folder: Path, title: str) -> str:
     found.sort(key=lambda run: order.index(run.method) if run.method in order else len(order))
     methods = {run.method: [] for run in found}
     for run in found:
-        methods[run.method].append(run_figures(run))
+        methods[run.method].append(run_metrics(run))
     for method in methods:
         check_repeats([run for run in found if run.method == method])
     seeds = ", ".join(map(str, sorted({run.seed for run in found})))

@@ -22,7 +22,7 @@ import transformers
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-from glue_runs.report.method_table import FIGURES, method_table
+from glue_runs.report.method_table import METRICS, method_table
 from glue_runs.report.step_time import seconds_per_step
 from glue_runs.study.data import class_folders
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
@@ -101,7 +101,7 @@ def run_method(
     steps = trainer.train().global_step
     trainer.save_model()
     output = trainer.predict(test, metric_key_prefix="test")
-    figures = {name: output.metrics[f"test_{name}"] for name in FIGURES}
+    figures = {name: output.metrics[f"test_{name}"] for name in METRICS}
     return {**figures, "steps": steps}, output.predictions, output.label_ids, trainer
 
 

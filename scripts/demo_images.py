@@ -18,7 +18,7 @@ import torch
 import transformers
 from datasets import concatenate_datasets
 
-from glue_runs.report.method_table import FIGURES, method_table
+from glue_runs.report.method_table import METRICS, method_table
 from glue_runs.report.step_time import seconds_per_step
 from glue_runs.tasks.scores import make_compute_metrics
 from logitmix_nlp.functional import confidence_bins
@@ -95,7 +95,7 @@ def run_method(method: str, options: argparse.Namespace) -> tuple[dict, np.ndarr
     )
     trainer.train()
     output = trainer.predict(trainer.eval_dataset, metric_key_prefix="test")
-    figures = {name: output.metrics[f"test_{name}"] for name in FIGURES}
+    figures = {name: output.metrics[f"test_{name}"] for name in METRICS}
     return figures, output.predictions, output.label_ids, trainer
 
 

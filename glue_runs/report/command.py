@@ -27,17 +27,9 @@ _TOLD = ("model_name_or_path", "data_dir", "task_name", "report_as", "seed", "ou
 def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> Report:
     """Compute everything that the report of a grid says.
 
-    Args:
-        grid (`ResultGrid`): The runs.
-        n_bootstrap (`int`): Resamples of an interval, at least 100.
-        n_bins (`int`): Confidence bins of ECE and OE; must be what the runs were scored with.
-
-    Returns:
-        `Report`: Text, tables and plots.
-
     Raises:
         ImportError: If matplotlib is missing.
-        ValueError: If an argument is out of range or does not fit the runs.
+        ValueError: If there are fewer than 100 resamples, or runs were scored with other than `n_bins` bins.
     """
     if n_bootstrap < 100:
         raise ValueError(f"--n_bootstrap must be at least 100 for a 95% interval, got {n_bootstrap}.")
@@ -90,16 +82,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
 
 
 def write_report(report: Report, grid: ResultGrid, output_dir: str | Path) -> list[Path]:
-    """Write `report.html`, `report.md`, `report.tex`, `report.csv` and `results.csv`; equal runs give equal bytes.
-
-    Args:
-        report (`Report`): What [`make_report`] found.
-        grid (`ResultGrid`): The runs.
-        output_dir (`str` or `Path`): Folder of the files; made if it is not there.
-
-    Returns:
-        `list[Path]`: The files.
-    """
+    """Write `report.html`, `report.md`, `report.tex`, `report.csv` and `results.csv`; equal runs give equal bytes."""
     tables = [table for section in report.sections for table in section.tables]
     texts = (to_html(report), report_to_markdown(report), _latex(report), to_csv(tables), _results_csv(grid))
     paths = [Path(output_dir) / name for name in FILES]

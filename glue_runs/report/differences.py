@@ -21,7 +21,7 @@ EXPLANATION = (
     "they are small and rows are few, so that an interval may lie nearer to 0 than its difference. Nothing is "
     "corrected for the number of intervals."
 )
-TOLERANCE = 0.005  # how far a figure may be off the one that the kept predictions give
+TOLERANCE = 0.005  # how far a metric may be off the one that the kept predictions give
 Pair = tuple[str, str]
 
 
@@ -37,7 +37,7 @@ def difference_tables(grid: ResultGrid, n_bootstrap: int, n_bins: int) -> list[T
         `list[Table]`: Empty if there is nothing to compare with.
 
     Raises:
-        ValueError: If predictions do not give the run's figures, or runs of a task were evaluated on other rows.
+        ValueError: If predictions do not give the run's metrics, or runs of a task were evaluated on other rows.
     """
     pairs = [
         (method, reference)
@@ -59,10 +59,10 @@ def difference_tables(grid: ResultGrid, n_bootstrap: int, n_bins: int) -> list[T
             )
             for pair in pairs
         ]
-        figures = [figure for _, row in rows for figure in row if figure is not None]
-        if figures:
+        cells = [cell for _, row in rows for cell in row if cell is not None]
+        if cells:
             heads = tuple(Column(column.title, **style) for column in columns)
-            tables.append(Table(f"difference_{name}", title, "difference", heads, tuple(rows), _notes(figures)))
+            tables.append(Table(f"difference_{name}", title, "difference", heads, tuple(rows), _notes(cells)))
     return tables
 
 
@@ -81,13 +81,13 @@ def kept_predictions(run: RunResult, prefix: str) -> tuple[np.ndarray, np.ndarra
 def _differences(
     grid: ResultGrid, column: ScoreColumn, pairs: Sequence[Pair], n_bootstrap: int, n_bins: int
 ) -> dict[tuple[str, Pair], Estimate]:
-    """Difference of each figure and pair of methods on one evaluation split."""
+    """Difference of each metric and pair of methods on one evaluation split."""
     names = {"score": column.score}
     if column.task.label_names is not None:
         names |= {"ece": "ece", "oe": "oe"}
     methods = list(dict.fromkeys(method for pair in pairs for method in pair))
     values = {
-        (name, method): grid.values(column, method, figure) for name, figure in names.items() for method in methods
+        (name, method): grid.values(column, method, metric) for name, metric in names.items() for method in methods
     }
     scores_of = _resampled(grid, column, values, names, n_bootstrap, n_bins)
     found = {}
@@ -109,7 +109,7 @@ def _differences(
 def _resampled(
     grid: ResultGrid, column: ScoreColumn, values: dict, names: dict[str, str], n_bootstrap: int, n_bins: int
 ) -> dict[tuple[str, str, int], np.ndarray]:
-    """Scores `(n_bootstrap,)` of each figure of each run that kept its predictions, all on the same resamples."""
+    """Scores `(n_bootstrap,)` of each metric of each run that kept its predictions, all on the same resamples."""
     scorers, first = {}, None
     for method in dict.fromkeys(method for _, method in values):
         for seed, run in grid.of(column.task, method).items():
@@ -123,12 +123,12 @@ def _resampled(
                     f"{first[0].folder} and {run.folder} were evaluated on different rows or labels; differences need "
                     "the same ones: repeat one of them, or report them apart."
                 )
-            for name, figure in names.items():
-                scorer = resampled(figure, logits, labels, n_bins)
+            for name, metric in names.items():
+                scorer = resampled(metric, logits, labels, n_bins)
                 value = value_of(scorer, len(labels))
                 if abs(value - values[name, method].get(seed, value)) > TOLERANCE:
                     raise ValueError(
-                        f"{run.folder}: {column.prefix}_{figure} is {values[name, method][seed]:.4f}, but the kept "
+                        f"{run.folder}: {column.prefix}_{metric} is {values[name, method][seed]:.4f}, but the kept "
                         f"predictions give {value:.4f}; repeat the run."
                     )
                 scorers[name, method, seed] = scorer
@@ -137,8 +137,8 @@ def _resampled(
     return dict(zip(scorers, bootstrap_scores(list(scorers.values()), len(first[1]), n_bootstrap).T, strict=True))
 
 
-def _notes(figures: Sequence[Estimate]) -> tuple[str, ...]:
+def _notes(cells: Sequence[Estimate]) -> tuple[str, ...]:
     notes = ["Mean over seeds; the interval in brackets, bold where it excludes 0."]
-    if any(figure.low is None for figure in figures):
+    if any(cell.low is None for cell in cells):
         notes.append("No interval: predictions were not kept.")
     return tuple(notes)

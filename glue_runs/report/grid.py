@@ -74,9 +74,9 @@ class ResultGrid:
         """Runs of one task and method, by seed."""
         return {seed: run for (name, spec, seed), run in self.runs.items() if (name, spec) == (task.name, method)}
 
-    def values(self, column: ScoreColumn, method: str, figure: str) -> dict[int, float]:
-        """One figure, such as `accuracy` or `ece`, of each seed that has it."""
-        key, runs = f"{column.prefix}_{figure}", self.of(column.task, method)
+    def values(self, column: ScoreColumn, method: str, metric: str) -> dict[int, float]:
+        """One metric, such as `accuracy` or `ece`, of each seed that has it."""
+        key, runs = f"{column.prefix}_{metric}", self.of(column.task, method)
         return {seed: run.metrics[key] for seed, run in runs.items() if key in run.metrics}
 
 

@@ -10,14 +10,14 @@ from glue_runs.runs.results import RunResult, deciding_flags
 from logitmix_nlp.reports.tables import Column, Table, estimate
 from logitmix_nlp.training.arguments import LogitMixTrainingArguments
 
-__all__ = ["FIGURES", "check_repeats", "method_table", "run_figures", "uneven_settings"]
+__all__ = ["METRICS", "check_repeats", "method_table", "run_metrics", "uneven_settings"]
 
 SEEDS = ("seed", "data_seed")
 BASE_FLAGS = {field.name for field in dataclasses.fields(TrainingArguments)}
 METHOD_FLAGS = {
     field.name for field in dataclasses.fields(LogitMixTrainingArguments) if field.name not in BASE_FLAGS
 } | {"report_as", "label_smoothing_factor"}
-FIGURES = ("accuracy", "ece", "oe", "nll", "brier")
+METRICS = ("accuracy", "ece", "oe", "nll", "brier")
 
 
 def _differences(runs: Sequence[RunResult], left_out: Collection[str] = ()) -> dict[str, dict[str, list[str]]]:
@@ -35,13 +35,9 @@ def _differences(runs: Sequence[RunResult], left_out: Collection[str] = ()) -> d
 
 
 def check_repeats(runs: Sequence[RunResult]) -> None:
-    """Refuse runs of one method that are no repetitions of each other with other seeds.
+    """Refuse, with a `ValueError`, runs of one method that do not repeat each other with other seeds.
 
-    Args:
-        runs (`Sequence[RunResult]`): Of one method.
-
-    Raises:
-        ValueError: If a seed occurs twice, or a flag that decides on the result differs.
+    A seed that occurs twice is refused, and a flag that decides on the result and differs.
     """
     places = {}
     for run in runs:
@@ -66,27 +62,19 @@ def uneven_settings(runs: Sequence[RunResult]) -> list[str]:
     return notes
 
 
-def run_figures(run: RunResult, prefix: str = "eval") -> dict[str, float]:
-    """What [`method_table`] shows of a finished run.
-
-    Args:
-        run (`RunResult`): With the figures of one evaluation split.
-        prefix (`str`): Of that split.
-
-    Raises:
-        ValueError: If the run was not evaluated.
-    """
-    missing = [name for name in FIGURES if f"{prefix}_{name}" not in run.metrics]
+def run_metrics(run: RunResult, prefix: str = "eval") -> dict[str, float]:
+    """What [`method_table`] shows of a finished run; a `ValueError` if it was not evaluated."""
+    missing = [name for name in METRICS if f"{prefix}_{name}" not in run.metrics]
     if missing:
         raise ValueError(f"{run.folder} has no {prefix}_{missing[0]}: repeat its command with --do_eval.")
-    figures = {name: run.metrics[f"{prefix}_{name}"] for name in FIGURES}
-    return {**figures, "seconds_per_step": 1 / run.metrics["train_steps_per_second"]}
+    metrics = {name: run.metrics[f"{prefix}_{name}"] for name in METRICS}
+    return {**metrics, "seconds_per_step": 1 / run.metrics["train_steps_per_second"]}
 
 
 def method_table(
     title: str, runs: Mapping[str, Sequence[Mapping[str, float]]], n_bins: int, notes: Sequence[str] = ()
 ) -> Table:
-    """Lay out the figures of all methods.
+    """Lay out the metrics of all methods.
 
     Args:
         title (`str`): Caption.
@@ -96,7 +84,7 @@ def method_table(
         notes (`Sequence[str]`): Lines to add below.
 
     Returns:
-        `Table`: Mean and standard deviation over the seeds; the best figure of each column is set in bold. Times are
+        `Table`: Mean and standard deviation over the seeds; the best value of each column is set in bold. Times are
         in units of the first method's.
     """
     columns = {

@@ -30,15 +30,7 @@ def resampled(name: str, logits: np.ndarray, labels: np.ndarray, n_bins: int = 1
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
-    """Difference `first - second` over the seeds that both have.
-
-    Args:
-        first (`Mapping[int, float]`): Value of each seed.
-        second (`Mapping[int, float]`): Value of each seed.
-
-    Returns:
-        `Estimate`: Mean and standard deviation of the differences; `None` if no seed is shared.
-    """
+    """Mean and deviation of `first - second`, values by seed, over the seeds that both have; `None` without any."""
     shared = sorted(set(first) & set(second))
     return estimate([first[seed] - second[seed] for seed in shared]) if shared else None
 
@@ -84,16 +76,7 @@ def difference_interval(
 
 
 def resampled_differences(first: np.ndarray, second: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Mean difference `first - second` on every resample, with the seeds drawn anew in each.
-
-    Args:
-        first (`np.ndarray` of shape `(B, S)`): See [`difference_interval`].
-        second (`np.ndarray` of shape `(B, S)`): See [`difference_interval`].
-        seed (`int`): Of the draws of seeds.
-
-    Returns:
-        `np.ndarray` of shape `(B,)`: The mean differences.
-    """
+    """Mean difference on every resample `(B,)`, with the seeds drawn anew in each; see [`difference_interval`]."""
     differences = first - second
     draws = np.random.default_rng([seed, 1]).integers(differences.shape[1], size=differences.shape)
     return np.take_along_axis(differences, draws, axis=1).mean(axis=1)

@@ -50,8 +50,8 @@ def score_table(grid: ResultGrid) -> Table:
         listed = ", ".join(titles[place] for place in averaged)
         notes.append(f"The average is over the tasks that every method has: {listed}.")
         titles.append("average")
-        for (_, figures), method in zip(rows, grid.methods, strict=True):
-            figures.append(_average([found[method][place] for place in averaged]))
+        for (_, cells), method in zip(rows, grid.methods, strict=True):
+            cells.append(_average([found[method][place] for place in averaged]))
     columns = tuple(Column(title, best="max", scale=100.0) for title in titles)
     return _with_seeds(
         Table("scores", "Scores on the development sets", "method", columns, _frozen(rows), tuple(notes))
@@ -67,7 +67,7 @@ def calibration_tables(grid: ResultGrid, n_bins: int) -> list[Table]:
             (grid.labels[method], [_over_seeds(grid.values(column, method, name)) for column in columns])
             for method in grid.methods
         ]
-        if any(figure for _, figures in rows for figure in figures):
+        if any(cell for _, cells in rows for cell in cells):
             heads = tuple(Column(column.title, best="min", decimals=3) for column in columns)
             table = Table(name, title.format(n_bins=n_bins), "method", heads, _frozen(rows), ("Lower is better.",))
             tables.append(_with_seeds(table))
@@ -78,16 +78,16 @@ def time_table(grid: ResultGrid) -> Table | None:
     """Training time of every method as a multiple of `vanilla`'s with the same seed; `None` without `vanilla`."""
     rows = []
     for method in grid.methods:
-        figures = []
+        cells = []
         for task in grid.tasks:
             times, base = (
                 {seed: run.metrics.get("train_runtime") for seed, run in grid.of(task, name).items()}
                 for name in (method, BASELINE)
             )
             shared = [seed for seed in times if times[seed] and base.get(seed)]
-            figures.append(_over_seeds({seed: times[seed] / base[seed] for seed in shared}))
-        rows.append((grid.labels[method], figures))
-    if not any(figure for _, figures in rows for figure in figures):
+            cells.append(_over_seeds({seed: times[seed] / base[seed] for seed in shared}))
+        rows.append((grid.labels[method], cells))
+    if not any(cell for _, cells in rows for cell in cells):
         return None
     title = f"Training time, as a multiple of {grid.labels[BASELINE]} with the same seed"
     heads = tuple(Column(task.folder) for task in grid.tasks)
@@ -141,11 +141,11 @@ def _with_seeds(table: Table) -> Table:
     if seeds is None:
         return table
     over = f"Mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "One seed"
-    others = any(figure.n != seeds for _, row in table.rows for figure in row if figure is not None)
+    others = any(cell.n != seeds for _, row in table.rows for cell in row if cell is not None)
     note = over + (", or over n where a cell says so" if others else "")
     note += "; the best figure of a column is bold." if any(column.best for column in table.columns) else "."
     return replace(table, notes=(*table.notes, note))
 
 
 def _frozen(rows: Sequence[tuple[str, list]]) -> tuple:
-    return tuple((name, tuple(figures)) for name, figures in rows)
+    return tuple((name, tuple(cells)) for name, cells in rows)

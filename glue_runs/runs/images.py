@@ -16,8 +16,8 @@ from glue_runs.runs.text_data import load_named
 from glue_runs.tasks.description import DataDescription, drop_missing_labels, with_label_order
 from glue_runs.tasks.sources import parquet_parts
 from logitmix_nlp.evaluation.data.columns import store_columns
-from logitmix_nlp.evaluation.data.encoding import encode_labels, is_multi_label
 from logitmix_nlp.evaluation.data.files import read_data_file
+from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, cut_rows, digits, hold_out, read_image_folder, stored_images
 from logitmix_nlp.images.pictures import seen_size

@@ -13,8 +13,8 @@ from glue_runs.tasks.glue import GlueTask, get_task
 from glue_runs.tasks.sources import load_glue
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, Columns, check_texts, guess_text_columns, with_trained
 from logitmix_nlp.evaluation.data.downloads import download
-from logitmix_nlp.evaluation.data.encoding import encode_labels, is_multi_label
 from logitmix_nlp.evaluation.data.files import SAVED_NAME, read_data_file, read_saved
+from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
 
 __all__ = ["describe_task", "load_data", "load_named"]
 

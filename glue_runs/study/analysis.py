@@ -18,24 +18,24 @@ from logitmix_nlp.reports.tables import Estimate, estimate
 __all__ = ["HIGHER_IS_BETTER", "RESAMPLED", "Comparison", "compare", "seeds_of"]
 
 HIGHER_IS_BETTER = ("score", "accuracy", "misspelt_accuracy", "auroc_confidence", "auroc_energy")
-TOLERANCE = 2e-3  # how far a figure of the kept columns, of three digits, may be off that of the row
+TOLERANCE = 2e-3  # how far a metric of the kept columns, of three digits, may be off that of the row
 Cell = tuple[str, str, str]  # task, regime, method
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against another on one task and regime, in one figure.
+    """One method against another on one task and regime, by one metric.
 
     Args:
         task (`str`): Task.
         regime (`str`): Regime.
         method (`str`): Method.
         reference (`str`): What it is compared with.
-        figure (`str`): Name of the figure.
+        metric (`str`): Name of the metric.
         difference (`Estimate`, *optional*): Mean of `method - reference` over the seeds that both have, with standard
-            deviation and, if the figure is resampled, its interval; `None` if they share no seed.
+            deviation and, if the metric is resampled, its interval; `None` if they share no seed.
         relative (`float`, *optional*): The difference as a share of the mean of `reference` over these seeds.
-        p (`float`, *optional*): Two-sided p-value; `None` for figures that are not resampled, or too few seeds.
+        p (`float`, *optional*): Two-sided p-value; `None` for metrics that are not resampled, or too few seeds.
         corrected (`float`, *optional*): The same, corrected by Holm's method within its family.
         agree (`bool`): Whether the difference has one sign in all seeds.
     """
@@ -44,7 +44,7 @@ class Comparison:
     regime: str
     method: str
     reference: str
-    figure: str
+    metric: str
     difference: Estimate | None = None
     relative: float | None = None
     p: float | None = None
@@ -60,7 +60,7 @@ class Comparison:
             return "not judged"
         if self.corrected >= 0.05 or not self.agree:
             return "not found"
-        return "better" if (self.difference.mean > 0) == (self.figure in HIGHER_IS_BETTER) else "worse"
+        return "better" if (self.difference.mean > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
 
 
 def seeds_of(study: Study, rows: Rows) -> dict[Cell, dict[int, Mapping[str, Any]]]:
@@ -87,7 +87,7 @@ def compare(study: Study, rows: Rows, results: Path) -> dict[str, list[Compariso
 
     Raises:
         FileNotFoundError: If the kept columns of a run are missing.
-        ValueError: If kept columns do not give the figure of their row.
+        ValueError: If kept columns do not give the metric of their row.
     """
     options, seeds = study.values["analysis"], seeds_of(study, rows)
     planned = {name: _planned(family) for name, family in options["families"].items()}
@@ -106,19 +106,19 @@ def compare(study: Study, rows: Rows, results: Path) -> dict[str, list[Compariso
 def _planned(family: Mapping[str, Any]) -> list[Comparison]:
     """The comparisons of a family, without their values."""
     return [
-        Comparison(task, regime, method, reference, figure)
+        Comparison(task, regime, method, reference, metric)
         for task, regimes in family["regimes"].items()
         for regime in ([regimes] if isinstance(regimes, str) else regimes)
         for method, reference in family["pairs"]
-        for figure in family["figures"]
+        for metric in family["figures"]
     ]
 
 
 def _pair(one: Comparison, seeds: Mapping[Cell, Mapping[int, Any]]) -> list[tuple[Mapping[str, Any], ...]]:
-    """Rows of method and reference at each seed at which both have the figure."""
+    """Rows of method and reference at each seed at which both have the metric."""
     first, second = (seeds.get((one.task, one.regime, method), {}) for method in (one.method, one.reference))
     pairs = [(first[seed], second[seed]) for seed in sorted(set(first) & set(second))]
-    return [pair for pair in pairs if all(one.figure in row for row in pair)]
+    return [pair for pair in pairs if all(one.metric in row for row in pair)]
 
 
 def _filled(
@@ -127,14 +127,14 @@ def _filled(
     """The comparison with its values, but for the corrected p-value."""
     if not pairs:
         return one
-    differences = [first[one.figure] - second[one.figure] for first, second in pairs]
-    difference, base = estimate(differences), np.mean([second[one.figure] for _, second in pairs])
+    differences = [first[one.metric] - second[one.metric] for first, second in pairs]
+    difference, base = estimate(differences), np.mean([second[one.metric] for _, second in pairs])
     agree = min(differences) > 0 or max(differences) < 0
     one = replace(one, difference=difference, relative=float(difference.mean / base) if base else None, agree=agree)
-    if one.figure not in RESAMPLED:
+    if one.metric not in RESAMPLED:
         return one
     scores = [
-        np.stack([scores_of[row["plan"], one.figure] for row in side], axis=1) for side in zip(*pairs, strict=True)
+        np.stack([scores_of[row["plan"], one.metric] for row in side], axis=1) for side in zip(*pairs, strict=True)
     ]
     draws, tail = resampled_differences(*scores), (1 - options["level"]) / 2
     low, high = (float(end) for end in np.quantile(draws, [tail, 1 - tail]))
@@ -145,21 +145,21 @@ def _filled(
 def _resample(
     comparisons: Sequence[Comparison], seeds: Mapping[Cell, Mapping[int, Any]], study: Study, results: Path
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Scores `(B,)` by plan and figure of all runs that are compared, on the same resamples for all runs of a task."""
+    """Scores `(B,)` by plan and metric of all runs that are compared, on the same resamples for all runs of a task."""
     groups: dict[tuple, dict[tuple[str, str], Resampled]] = {}
     for one in comparisons:
-        if one.figure not in RESAMPLED:
+        if one.metric not in RESAMPLED:
             continue
         for row in (row for pair in _pair(one, seeds) for row in pair):
             columns = columns_of(results, row["plan"])
             sizes = [len(columns["label"])]
-            if one.figure.startswith("auroc"):
+            if one.metric.startswith("auroc"):
                 sizes.append(len(columns["outside_energy"]))
             group = groups.setdefault((one.task, *sizes), {})
-            if (row["plan"], one.figure) not in group:
-                scorer = RESAMPLED[one.figure](columns, study.values["tasks"][one.task]["score"])
-                _check(value_of(scorer, sum(sizes)), row, one.figure, results)
-                group[row["plan"], one.figure] = scorer
+            if (row["plan"], one.metric) not in group:
+                scorer = RESAMPLED[one.metric](columns, study.values["tasks"][one.task]["score"])
+                _check(value_of(scorer, sum(sizes)), row, one.metric, results)
+                group[row["plan"], one.metric] = scorer
     found = {}
     for (_, *sizes), scorers in groups.items():
         scores = bootstrap_scores(list(scorers.values()), sizes, study.values["analysis"]["resamples"])
@@ -167,11 +167,11 @@ def _resample(
     return found
 
 
-def _check(value: float, row: Mapping[str, Any], figure: str, results: Path) -> None:
-    """Refuse kept columns that do not give the figure of their row."""
-    if abs(value - row[figure]) > TOLERANCE * max(1.0, abs(row[figure])):
+def _check(value: float, row: Mapping[str, Any], metric: str, results: Path) -> None:
+    """Refuse kept columns that do not give the metric of their row."""
+    if abs(value - row[metric]) > TOLERANCE * max(1.0, abs(row[metric])):
         raise ValueError(
-            f"{results}: {figure} of {row['task']}, {row['method']}, seed {row['seed']} is {row[figure]:.4f}, but its "
+            f"{results}: {metric} of {row['task']}, {row['method']}, seed {row['seed']} is {row[metric]:.4f}, but its "
             f"kept test rows give {value:.4f}; collect or repeat the run."
         )
 

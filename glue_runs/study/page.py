@@ -38,13 +38,9 @@ READING = "reading.md"
 
 
 def write_page(study: Study, results: Path) -> None:
-    """Write `README.md`, `summary.json` and a forest plot per question, light and dark, beside the rows.
+    """Write `README.md`, `summary.json` and a forest plot per question, light and dark, beside the rows in `results`.
 
     What a person made of the rows stands in `reading.md` there, and is put on top of the page.
-
-    Args:
-        study (`Study`): The study.
-        results (`Path`): CSV file of its rows.
 
     Raises:
         FileNotFoundError: If there are no rows, or the kept test rows of one are missing.
@@ -73,16 +69,20 @@ def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison
     found = {}
     for name, comparisons in families.items():
         about = study.values["analysis"]["families"][name]
-        entries = [{**vars(one), "verdict": one.verdict} for one in comparisons if one.difference is not None]
-        for entry in entries:
-            entry["difference"] = entry["difference"]._asdict()
-        missing = sum(one.difference is None for one in comparisons)
-        found[name] = {"question": about["question"], "comparisons": entries, "not_run": missing}
+        run = [one for one in comparisons if one.difference is not None]
+        entries = [_entry(one) for one in run]
+        found[name] = {"question": about["question"], "comparisons": entries, "not_run": len(comparisons) - len(run)}
     return {"runs": len(rows), "learning_rates": chosen_rates(study, rows), "families": found}
 
 
+def _entry(one: Comparison) -> dict[str, Any]:
+    """A comparison as `summary.json` holds it, where a metric is called `figure`."""
+    values = {**vars(one), "difference": one.difference._asdict(), "verdict": one.verdict}
+    return {"figure" if name == "metric" else name: value for name, value in values.items()}
+
+
 def answer_lines(comparisons: Sequence[Comparison]) -> list[str]:
-    """One line per pair of methods and figure: where a difference was found, where not, and what is not run."""
+    """One line per pair of methods and metric: where a difference was found, where not, and what is not run."""
     lines, waiting = [], []
     for method, reference in dict.fromkeys((one.method, one.reference) for one in comparisons):
         pair = [one for one in comparisons if (one.method, one.reference) == (method, reference)]
@@ -92,39 +92,30 @@ def answer_lines(comparisons: Sequence[Comparison]) -> list[str]:
             waiting.append(f"{method} against {reference}")
             continue
         lines.append(f"- **{method}** against {reference}")
-        for figure in dict.fromkeys(one.figure for one in run):
-            told = "; ".join(_told(one) for one in run if one.figure == figure)
-            lines.append(f"    - {NAMES[figure]}: {told}")
+        for metric in dict.fromkeys(one.metric for one in run):
+            told = "; ".join(_told(one) for one in run if one.metric == metric)
+            lines.append(f"    - {NAMES[metric]}: {told}")
         lines += [f"    - not yet run: {'; '.join(missing)}"] if missing else []
     return lines + [f"- not yet run anywhere: {'; '.join(waiting)}"] * bool(waiting)
 
 
 def forest_of(comparisons: Sequence[Comparison]) -> tuple[list[str], list[ForestPanel]]:
     """Lines and panels of the forest plot of one family; no lines if nothing of it is run."""
-    known = {(one.task, one.regime, one.method, one.reference, one.figure): one for one in comparisons}
+    known = {(one.task, one.regime, one.method, one.reference, one.metric): one for one in comparisons}
     shown = [one for one in comparisons if one.difference is not None and one.difference.low is not None]
     keys = list(dict.fromkeys((one.task, one.regime, one.method, one.reference) for one in shown))
     panels = []
-    for figure in dict.fromkeys(one.figure for one in shown):
-        found = [known[(*key, figure)] for key in keys]
+    for metric in dict.fromkeys(one.metric for one in shown):
+        found = [known[(*key, metric)] for key in keys]
         points = [None if one.difference is None else _point(one.difference) for one in found]
-        side = "right" if figure in HIGHER_IS_BETTER else "left"
+        side = "right" if metric in HIGHER_IS_BETTER else "left"
         marks = [one.verdict in ("better", "worse") for one in found]
-        panels.append(ForestPanel(NAMES[figure], f"difference, {side} is better", points, marks))
+        panels.append(ForestPanel(NAMES[metric], f"difference, {side} is better", points, marks))
     return [f"{task} ({regime}): {method} − {reference}" for task, regime, method, reference in keys], panels
 
 
 def task_tables(study: Study, rows: Rows, ensembles: Mapping[tuple, Mapping[str, Any]]) -> list[Table]:
-    """One table per task and regime: mean and standard deviation over seeds of every method that is run.
-
-    Args:
-        study (`Study`): The study.
-        rows (`Mapping`): Rows of the finished runs.
-        ensembles (`Mapping`): Rows of ensembles, from [`read_ensembles`]; they stand below the others.
-
-    Returns:
-        `list[Table]`: In the order of the file.
-    """
+    """One table per task and regime: mean and deviation of each method over seeds, and below them `ensembles`."""
     seeds, tables = seeds_of(study, rows), []
     places = dict.fromkeys((task, regime) for task in study.values["tasks"] for regime in study.values["regimes"])
     for task, regime in places:
@@ -133,22 +124,22 @@ def task_tables(study: Study, rows: Rows, ensembles: Mapping[tuple, Mapping[str,
             continue
         made = {name: seeds[task, regime, name] for name in methods}
         first = next(iter(made[methods[0]].values()))
-        figures = [figure for figure in COLUMNS if figure in first]
+        metrics = [metric for metric in COLUMNS if metric in first]
         body = [
-            (name, tuple(estimate([row[figure] for row in found.values()]) for figure in figures))
+            (name, tuple(estimate([row[metric] for row in found.values()]) for metric in metrics))
             for name, found in made.items()
         ]
         for name in methods:
             averaged = ensembles.get((task, regime, name, first["learning_rate"]))
             if averaged is not None:
-                cells = tuple(Estimate(averaged[one], n=None) if one in averaged else None for one in figures)
+                cells = tuple(Estimate(averaged[one], n=None) if one in averaged else None for one in metrics)
                 body.append((f"{name}, {averaged['members']:.0f} seeds averaged", cells))
         title = (
             f"{task}, {int(first['classes'])} classes, {regime} labels per class: "
             f"{counted(int(first['train_rows']), 'training row')}, learning rate {first['learning_rate']:g}"
         )
         tables.append(
-            Table(f"{task}_{regime}", title, "method", tuple(COLUMNS[name] for name in figures), tuple(body))
+            Table(f"{task}_{regime}", title, "method", tuple(COLUMNS[name] for name in metrics), tuple(body))
         )
     return tables
 
@@ -215,7 +206,7 @@ def _planned(study: Study, rows: Rows) -> set[tuple]:
 
 def _told(one: Comparison) -> str:
     """The place, the difference with its interval and share, and the verdict."""
-    column = COLUMNS.get(one.figure, Column(one.figure, decimals=4))
+    column = COLUMNS.get(one.metric, Column(one.metric, decimals=4))
     column = Column(column.title, scale=column.scale, decimals=max(column.decimals, 2), signed=True)
     value = one.difference
     ends = f" [{column.number(value.low)}, {column.number(value.high)}]" if value.low is not None else ""

@@ -25,7 +25,7 @@ KEYS = ("title", "model", "max_seq_length", "flags", "evaluation", "regimes", "m
 BLOCK_KEYS = ("tasks", "regimes", "methods", "seeds")
 CHOICE_KEYS = ("task", "regime", "method", "seed", "learning_rates")
 METHOD_KEYS = ("spec", "epochs")
-Rows = Mapping[str, Mapping[str, Any]]  # one row of figures by the digest of its plan, see `glue_runs.study.rows`
+Rows = Mapping[str, Mapping[str, Any]]  # one row of metrics by the digest of its plan, see `glue_runs.study.rows`
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class StudyRun:
 
     Args:
         folder (`Path`): Where it goes.
-        plan (`dict`): All that decides its figures, as JSON has it.
+        plan (`dict`): All that decides its metrics, as JSON has it.
     """
 
     folder: Path

@@ -27,7 +27,7 @@ TEXTS = ("task", "regime", "method", "spec", "digest", "plan", "torch", "transfo
 
 
 def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of a run: what it was, its figures, processor seconds, digests of its logits and of its plan."""
+    """The row of a run: what it was, its metrics, processor seconds, digests of its logits and of its plan."""
     about = {**result["plan"], "classes": result["classes"], "train_rows": result["rows"]["train"]}
     about |= {f"validation_{name}": value for name, value in result["validation"].items()}
     last = {**result, **result["versions"], "plan": plan_digest(result["plan"])}
@@ -46,7 +46,7 @@ def read_ensembles(path: Path) -> dict[tuple, dict[str, Any]]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file, numbers where they are such; empty cells, figures that a task lacks, are left out."""
+    """Rows of a CSV file, numbers where they are such; empty cells, metrics that a task lacks, are left out."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -100,7 +100,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _ensemble(runs: Sequence[tuple[Mapping[str, Any], Path]]) -> dict[str, Any]:
-    """Figures of the mean probabilities of several seeds; their energy, which is 0 for every row, is left out."""
+    """Metrics of the mean probabilities of several seeds; their energy, which is 0 for every row, is left out."""
     plan, arrays = runs[0][0]["plan"], [_arrays(path) for _, path in runs]
     labels = {name.removesuffix("_labels"): ids for name, ids in arrays[0].items() if name.endswith("_labels")}
     logits = {
@@ -108,9 +108,9 @@ def _ensemble(runs: Sequence[tuple[Mapping[str, Any], Path]]) -> dict[str, Any]:
         for name in arrays[0]
         if not name.endswith("_labels")
     }
-    figures = run_metrics(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
-    figures = {name: value for name, value in figures.items() if not name.endswith("_energy")}
-    return {"members": len(runs), **figures, "train_seconds": sum(result["train_seconds"] for result, _ in runs)}
+    metrics = run_metrics(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
+    metrics = {name: value for name, value in metrics.items() if not name.endswith("_energy")}
+    return {"members": len(runs), **metrics, "train_seconds": sum(result["train_seconds"] for result, _ in runs)}
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]], last: Sequence[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of a study in a process of its own: train, keep the logits of every set, compute the figures."""
+"""One run of a study in a process of its own: train, keep the logits of every set, compute the metrics."""
 
 import hashlib
 import importlib.resources
@@ -37,11 +37,7 @@ SPELLING = ("swap_letters", "drop_letter", "neighbour_key")
 def main(plan_file: Path) -> int:
     """Execute the run whose plan lies in the file, unless another process is at it or it is finished.
 
-    Args:
-        plan_file (`Path`): Written by [`write_plan`], in the folder of the run.
-
-    Returns:
-        `int`: Exit status: 0, or 2 if something is wrong with the data or the plan, after one line on stderr.
+    The exit status is 2, after one line on stderr, if something is wrong with the data or the plan.
     """
     folder, found = plan_file.parent, json.loads(plan_file.read_text(encoding="utf-8"))
 
@@ -60,7 +56,7 @@ def main(plan_file: Path) -> int:
 
 
 def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict[str, Any]:
-    """Train, predict every set, compute all figures; `logits.npz`, then `result.json` appear whole or not at all.
+    """Train, predict every set, compute all metrics; `logits.npz`, then `result.json` appear whole or not at all.
 
     Args:
         folder (`Path`): Folder of the run.
@@ -68,7 +64,7 @@ def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict
         data_dir (`str` or `Path`): Folder that the paths of the data are relative to.
 
     Returns:
-        `dict[str, Any]`: The result: `plan`, `classes`, `rows` of each set, `validation` and `test` figures,
+        `dict[str, Any]`: The result: `plan`, `classes`, `rows` of each set, `validation` and `test` metrics,
         `train_seconds` and `seconds` of processor time, `digest` of all logits, and `versions`.
 
     Raises:
@@ -83,13 +79,13 @@ def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict
         name: ordered_logits(classifier, texts, plan["evaluation"]["batch_size"]) for name, (texts, _) in sets.items()
     }
     labels = {name: np.array(ids) for name, (_, ids) in sets.items() if ids is not None}
-    figures = run_metrics(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
+    metrics = run_metrics(logits, labels, plan["data"]["score"], plan["evaluation"]["n_bins"])
     result = {
         "plan": plan,
         "classes": len(rows.classes),
         "rows": {"train": train_rows, **{name: len(texts) for name, (texts, _) in sets.items()}},
         "validation": validation_metrics(logits["validation"], labels["validation"], plan["data"]["score"]),
-        "test": figures,
+        "test": metrics,
         "train_seconds": train_seconds,
         "seconds": time.process_time(),
         "digest": hashlib.sha256(b"".join(logits[name].tobytes() for name in sorted(logits))).hexdigest()[:16],
@@ -103,15 +99,7 @@ def execute(folder: Path, plan: Mapping[str, Any], data_dir: str | Path) -> dict
 
 
 def train(plan: Mapping[str, Any], rows: TaskRows) -> tuple[Classifier, int, float]:
-    """Fine-tune as the plan says; no weights are written.
-
-    Args:
-        plan (`Mapping`): Model, flags, regime and seed.
-        rows (`TaskRows`): Data of its task.
-
-    Returns:
-        `tuple`: The classifier, how many rows it was trained on, and seconds of processor time of the training.
-    """
+    """Fine-tune as the plan says: the classifier, number of training rows, processor seconds; writes no weights."""
     path = model_path(plan["model"])
     tokenizer = AutoTokenizer.from_pretrained(path)
     set_seed(plan["seed"])
@@ -173,16 +161,7 @@ def evaluation_sets(
 
 
 def ordered_logits(classifier: Classifier, texts: Sequence[tuple[str, ...]], batch_size: int) -> np.ndarray:
-    """Logits of texts in their order; texts of similar length are computed together.
-
-    Args:
-        classifier (`Classifier`): The model.
-        texts (`Sequence`): Rows of one or two texts.
-        batch_size (`int`): Rows at a time.
-
-    Returns:
-        `np.ndarray` of shape `(N, C)`: Float32.
-    """
+    """Float32 logits `(N, C)` of texts in their order; texts of similar length are computed together."""
     order = np.argsort([sum(map(len, row)) for row in texts], kind="stable")
     found = classifier.logits(classifier.batches([texts[place] for place in order], batch_size)).numpy()
     logits = np.empty_like(found)

@@ -9,9 +9,8 @@ from datasets import ClassLabel, Dataset
 from datasets import Sequence as ListOf
 
 from glue_runs.tasks.types import GlueTask
-from logitmix_nlp.evaluation.data.class_names import align_labels
 from logitmix_nlp.evaluation.data.columns import Columns
-from logitmix_nlp.evaluation.data.encoding import MISSING_LABEL, is_multi_label
+from logitmix_nlp.evaluation.data.labels import MISSING_LABEL, align_labels, is_multi_label
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 __all__ = [

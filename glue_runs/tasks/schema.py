@@ -9,7 +9,7 @@ from datasets.table import InMemoryTable
 from glue_runs.tasks.tsv import LARGEST_ID
 from glue_runs.tasks.types import GlueTask
 from logitmix_nlp.evaluation.data.columns import check_texts
-from logitmix_nlp.evaluation.data.encoding import MISSING_LABEL
+from logitmix_nlp.evaluation.data.labels import MISSING_LABEL
 
 __all__ = ["check_ids", "conform", "task_features"]
 

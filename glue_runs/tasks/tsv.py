@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glue_runs.tasks.glue import GlueTask, TsvLayout, resolve_split
-from logitmix_nlp.evaluation.data.encoding import MISSING_LABEL
+from logitmix_nlp.evaluation.data.labels import MISSING_LABEL
 from logitmix_nlp.evaluation.data.lines import is_number, iter_lines, require_file
 
 __all__ = ["LARGEST_ID", "read_split"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of `functional.calibration` for NumPy arrays, in the form `Trainer` reports them."""
+"""Metrics of `functional` for NumPy arrays, in the form `Trainer` reports them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import EvalPrediction
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
 from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
+from logitmix_nlp.functional.metrics import metric_values
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.scores import ScoreSums, score_sums
 
@@ -50,7 +51,7 @@ def calibration_metrics(
     """
     logits, labels = _tensor(logits), _tensor(labels)
     bins = confidence_bins(logits, labels, n_bins, from_logits=from_logits)
-    return _figures(bins, score_sums(logits, labels, from_logits=from_logits))
+    return _metrics(bins, score_sums(logits, labels, from_logits=from_logits))
 
 
 def class_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -64,9 +65,7 @@ def class_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         `dict[str, float]`: `macro_f1`, the mean F1 score over the classes that occur in labels or predictions, and
         `balanced_accuracy`, the mean accuracy over the classes that occur in the labels; both in `[0, 1]`.
     """
-    labels, predicted = np.asarray(labels), np.asarray(logits).argmax(-1)
-    _, recall, f1, rows = sk.precision_recall_fscore_support(labels, predicted, zero_division=0)
-    return {"macro_f1": float(f1.mean()), "balanced_accuracy": float(recall[rows > 0].mean())}
+    return metric_values(_tensor(logits), _tensor(labels), names=("macro_f1", "balanced_accuracy"))
 
 
 def per_class_metrics(
@@ -111,7 +110,7 @@ def per_class_metrics(
 class ClassificationMetrics:
     """Accuracy, ECE, OE, NLL and Brier score of a `Trainer`'s evaluation, at once or batch by batch.
 
-    Labels of shape `(N, C)` are those of a multi-label classifier, whose figures are `micro_f1` and `macro_f1` at
+    Labels of shape `(N, C)` are those of a multi-label classifier, whose metrics are `micro_f1` and `macro_f1` at
     probability 0.5, `subset_accuracy` (all labels of a row right), and `ece`, `nll` and `brier` as means over labels.
 
     With `batch_eval_metrics=True` only sums are kept, not the logits: memory does not grow with the data. Accuracy,
@@ -170,17 +169,17 @@ class ClassificationMetrics:
 
     def _result(self, bins: ConfidenceBins, scores: ScoreSums, *counts: np.ndarray) -> dict[str, float]:
         if not counts:
-            return {"accuracy": (bins.correct.sum() / bins.count.sum()).item(), **_figures(bins, scores)}
+            return {"accuracy": (bins.correct.sum() / bins.count.sum()).item(), **_metrics(bins, scores)}
         confusion, (exact, rows) = counts
         f1 = {"micro_f1": _f1(confusion.sum(0)), "macro_f1": np.mean([_f1(one) for one in confusion]).item()}
-        return {**f1, "subset_accuracy": float(exact / rows), **_figures(bins, scores)}
+        return {**f1, "subset_accuracy": float(exact / rows), **_metrics(bins, scores)}
 
 
 def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> ClassificationMetrics:
     """What to pass as `compute_metrics` to any `Trainer` that fine-tunes a classifier, multi-label ones included.
 
     Then `metric_for_best_model="eval_ece"` (with `greater_is_better=False` for the stock arguments) and early stopping
-    on any of the figures work.
+    on any of the metrics work.
 
     Args:
         n_bins (`int`): Number of equal confidence bins `(a, b]` of ECE and OE.
@@ -192,7 +191,7 @@ def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> Classific
     return ClassificationMetrics(n_bins, from_logits)
 
 
-def _figures(bins: ConfidenceBins, scores: ScoreSums) -> dict[str, float]:
+def _metrics(bins: ConfidenceBins, scores: ScoreSums) -> dict[str, float]:
     oe = {"oe": bins.overconfidence().item()} if bins.count.dim() == 1 else {}  # not of labels that are bins each
     return {
         "ece": bins.calibration_error().item(),

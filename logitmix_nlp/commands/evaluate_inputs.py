@@ -14,8 +14,7 @@ from logitmix_nlp.evaluation.data.columns import Columns
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.held_out import halves, without_shared
-from logitmix_nlp.evaluation.robustness import mc_dropout_logits
-from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
+from logitmix_nlp.evaluation.robustness import fgsm_batches, mc_dropout_logits, noise_batches, perturbed_rows
 from logitmix_nlp.evaluation.study import Batches
 from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.rescaling import truncated_beta_mean

@@ -50,14 +50,9 @@ DIAGRAMS = (
 
 
 def evaluation_tables(study: Study, fitted_on: str = "") -> dict[str, Table]:
-    """The tables of a study.
+    """The tables of a study, `calibration` and `classes`, and `ood` and `shift` if there is something to show.
 
-    Args:
-        study (`Study`): What was measured.
-        fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
-
-    Returns:
-        `dict[str, Table]`: `calibration` and `classes`, and `ood` and `shift` if there is something to show.
+    `fitted_on` says which rows a temperature was fitted on; empty for none.
     """
     tables = {"calibration": _metric_table(study, fitted_on), "classes": _class_table(study)}
     if study.outside:
@@ -97,18 +92,7 @@ def make_plots(study: Study) -> dict[str, Plot]:
 def evaluation_report(
     study: Study, title: str, facts: Sequence[tuple[str, str]], plots: Mapping[str, Plot], fitted_on: str = ""
 ) -> Report:
-    """The page of a study.
-
-    Args:
-        study (`Study`): What was measured.
-        title (`str`): Heading.
-        facts (`Sequence` of pairs): What was evaluated on what.
-        plots (`Mapping[str, Plot]`): From [`make_plots`], or empty.
-        fitted_on (`str`): Which rows a temperature was fitted on; empty for none.
-
-    Returns:
-        `Report`: With tables and plots.
-    """
+    """The page of a study: `facts` say what was evaluated on what, `plots` are those of [`make_plots`], or empty."""
     tables = evaluation_tables(study, fitted_on)
     sections = [Section("calibration", "Calibration", tables=(tables["calibration"],))]
     sections.append(Section("classes", "Class by class", tables=(tables["classes"],)))
@@ -128,16 +112,9 @@ def evaluation_report(
 def write_evaluation(
     folder: str | Path, report: Report, plots: Mapping[str, Plot], record: Mapping[str, Any]
 ) -> list[Path]:
-    """Write `report.html`, `report.json` and each plot as PNG and SVG; plots of an earlier report there go.
+    """Write and return `report.html`, `report.json` and each plot as PNG and SVG; plots of an earlier report go.
 
-    Args:
-        folder (`str` or `Path`): Made if it is not there.
-        report (`Report`): The page.
-        plots (`Mapping[str, Plot]`): The plots by name.
-        record (`Mapping[str, Any]`): What goes into the JSON file.
-
-    Returns:
-        `list[Path]`: The files.
+    `record` is what goes into the JSON file.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MC dropout, and inputs a model was not trained on: adversarial pixels, noise, random tokens, misspelt texts."""
+"""MC dropout, and inputs a model was not trained on: adversarial pixels, noise, random tokens, misspelt words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
+from logitmix_nlp.evaluation.classifier import Classifier
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.word_noise import perturb_words
 from logitmix_nlp.functional.checks import SINGLE_LABEL, check_images, check_label_values, check_targets
 from logitmix_nlp.functional.ensembles import EnsembleScores, ensemble_scores
@@ -18,13 +21,9 @@ from logitmix_nlp.mixing.model_modes import evaluation_mode, inputs_of
 from logitmix_nlp.mixing.outputs import logits_of
 
 __all__ = [
-    "fgsm",
-    "gaussian_noise_images",
-    "mc_dropout_logits",
-    "ood_table",
-    "perturb_words",
-    "random_token_texts",
-]
+    "fgsm", "fgsm_batches", "gaussian_noise_images", "mc_dropout_logits", "noise_batches", "ood_table",
+    "perturb_words", "perturbed_rows", "random_token_texts",
+]  # fmt: skip
 
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -241,3 +240,44 @@ def _per_channel(numbers: Sequence[float] | None, images: torch.Tensor, default:
     if len(numbers) != channels:
         raise ValueError(f"Expected one number for each of {channels} channels, got {numbers}.")
     return images.new_tensor(numbers)
+
+
+def noise_batches(classifier: Classifier, rows: Rows, batch_size: int, seed: int) -> tuple[str, list[dict[str, Any]]]:
+    """Name and batches of as many rows of noise as there are rows.
+
+    Gaussian pixels of their size, or texts of random tokens of their mean length.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if not classifier.is_text:
+        size = tuple(classifier.inputs(rows.inputs[:1])["pixel_values"].shape[1:])
+        noise = gaussian_noise_images(len(rows), size, generator)
+        return "Gaussian noise", [{"pixel_values": images} for images in noise.split(batch_size)]
+    columns = [
+        random_token_texts(len(rows), _mean_length(classifier, column), classifier.processor, generator)
+        for column in zip(*rows.inputs, strict=True)
+    ]
+    return "random tokens", list(classifier.batches(list(zip(*columns, strict=True)), batch_size))
+
+
+def perturbed_rows(rows: Rows, rate: float, seed: int) -> Rows:
+    """The texts with a share of their words changed; labels stay. See [`perturb_words`]."""
+    return replace(rows, inputs=perturb_words(rows.inputs, rate, torch.Generator().manual_seed(seed)))
+
+
+def fgsm_batches(
+    classifier: Classifier, rows: Rows, epsilon: float, batch_size: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of images, each moved by `epsilon` to where the loss of its label rises. See [`fgsm`]."""
+    labels, start = torch.as_tensor(rows.labels), 0
+    for batch in classifier.batches(rows.inputs, batch_size):
+        images = batch["pixel_values"]
+        piece = labels[start : start + len(images)]
+        yield {"pixel_values": fgsm(classifier.model, images, piece, epsilon, **classifier.pixel_statistics())}
+        start += len(images)
+
+
+def _mean_length(classifier: Classifier, texts: tuple[str, ...]) -> int:
+    """Tokens of a text on the average, those cut off and special ones left out."""
+    limit = {"truncation": classifier.max_length is not None, "max_length": classifier.max_length}
+    pieces = classifier.processor(list(texts), add_special_tokens=False, **limit)["input_ids"]
+    return max(1, round(sum(map(len, pieces)) / len(pieces)))

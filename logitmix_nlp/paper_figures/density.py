@@ -191,16 +191,7 @@ def joint_density(confidence: np.ndarray, accuracy: np.ndarray, smoothing: float
 def density_of_epoch(
     logits: torch.Tensor, labels: torch.Tensor, title: str, *, group_size: int = 100, groups: int = 4000, seed: int = 0
 ) -> DensityMap:
-    """The density of one epoch's predictions.
-
-    Args:
-        logits (`torch.Tensor` of shape `(N, C)`): Logits of the evaluated rows.
-        labels (`torch.Tensor` of shape `(N,)`): Their classes.
-        title (`str`): Heading.
-        group_size (`int`): See [`group_means`].
-        groups (`int`): See [`group_means`].
-        seed (`int`): Of the groups.
-    """
+    """The density of one epoch's logits `(N, C)`; see [`group_means`] for the groups, which `seed` draws."""
     rows = row_confidences(logits, labels, from_logits=True)
     confidence, accuracy = group_means(rows, group_size, groups, torch.Generator().manual_seed(seed))
     means = rows.confidence.mean().item(), rows.correct.double().mean().item()

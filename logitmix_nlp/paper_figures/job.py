@@ -45,16 +45,7 @@ class FigureJob(NamedTuple):
 
 
 def number_table(name: str, title: str, head: str, columns: Sequence[str], rows: Rows, decimals: int = 4) -> Table:
-    """A table whose columns are all printed with the same number of decimals.
-
-    Args:
-        name (`str`): Short name.
-        title (`str`): Caption.
-        head (`str`): Heading of the first column.
-        columns (`Sequence[str]`): Headings of the others.
-        rows (`Sequence` of pairs): Name of each row and its figures: numbers, estimates or texts.
-        decimals (`int`): Digits behind the point.
-    """
+    """A table whose columns are all printed with the same number of decimals."""
     cells = tuple(
         (row, tuple(Estimate(value) if isinstance(value, float) else value for value in values))
         for row, values in rows

@@ -31,7 +31,7 @@ CSV_HEADER = ("table", "row", "column", "mean", "std", "n", "low", "high")
 
 
 class Estimate(NamedTuple):
-    """A figure, perhaps estimated from several seeds.
+    """A value, perhaps estimated from several seeds.
 
     Args:
         mean (`float`): Mean over the seeds.
@@ -57,15 +57,15 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of figures.
+    """One column of values.
 
     Args:
         title (`str`): Its heading.
-        best (`str`, *optional*): `"max"` or `"min"`: which figure is set in bold; `None` marks none.
-        scale (`float`): What figures are multiplied by before they are printed.
+        best (`str`, *optional*): `"max"` or `"min"`: which value is set in bold; `None` marks none.
+        scale (`float`): What values are multiplied by before they are printed.
         decimals (`int`): Digits behind the point.
         signed (`bool`): Whether a plus sign is printed.
-        interval (`bool`): Whether the interval stands beside a figure, not the standard deviation.
+        interval (`bool`): Whether the interval stands beside a value, not the standard deviation.
     """
 
     title: str
@@ -76,7 +76,7 @@ class Column:
     interval: bool = False
 
     def number(self, value: float) -> str:
-        """A figure as it is printed, with a true minus sign."""
+        """A value as it is printed, with a true minus sign."""
         text = f"{value * self.scale:{'+' if self.signed else ''}.{self.decimals}f}"
         if float(text) == 0:
             text = text.lstrip("+-")
@@ -94,14 +94,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures under named columns.
+    """Rows of values under named columns.
 
     Args:
         name (`str`): Short name: letters, digits, `_`.
         title (`str`): Caption.
         head (`str`): Heading of the first column, which names the rows.
         columns (`tuple` of `Column`): The other columns.
-        rows (`tuple` of pairs): Name of each row and its figures: an `Estimate`, a text, or `None` if it is missing.
+        rows (`tuple` of pairs): Name of each row and its values: an `Estimate`, a text, or `None` if it is missing.
         notes (`tuple` of `str`): Sentences below the table.
     """
 
@@ -113,21 +113,21 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def cells(self) -> list[tuple[str, list[Cell]]]:
-        """The rows as they are printed. Figures that print alike share the mark of the best one.
+        """The rows as they are printed. Values that print alike share the mark of the best one.
 
         An interval that excludes 0 is set in bold. The number of seeds stands in the cell where it is not the
         table's most frequent one.
         """
         best, seeds = [self._best(place) for place in range(len(self.columns))], self.usual_seeds()
         return [
-            (name, [_cell(*triple, seeds) for triple in zip(figures, self.columns, best, strict=True)])
-            for name, figures in self.rows
+            (name, [_cell(*triple, seeds) for triple in zip(values, self.columns, best, strict=True)])
+            for name, values in self.rows
         ]
 
     def usual_seeds(self) -> int | None:
-        """The most frequent number of seeds, the larger one of two; `None` without figures."""
-        figures = [figure for _, row in self.rows for figure in row if isinstance(figure, Estimate)]
-        counts = Counter(figure.n for figure in figures if figure.n is not None)
+        """The most frequent number of seeds, the larger one of two; `None` without values."""
+        values = [value for _, row in self.rows for value in row if isinstance(value, Estimate)]
+        counts = Counter(value.n for value in values if value.n is not None)
         return max(counts, key=lambda n: (counts[n], n), default=None)
 
     def _best(self, place: int) -> str | None:
@@ -138,26 +138,26 @@ class Table:
         return column.number({"max": max, "min": min}[column.best](means))
 
 
-def _cell(figure: Estimate | str | None, column: Column, best: str | None, seeds: int | None) -> Cell:
-    if not isinstance(figure, Estimate):
-        return Cell(MISSING if figure is None else figure)
-    text, details = column.number(figure.mean), []
-    ends = () if figure.low is None else (column.number(figure.low), column.number(figure.high))
+def _cell(value: Estimate | str | None, column: Column, best: str | None, seeds: int | None) -> Cell:
+    if not isinstance(value, Estimate):
+        return Cell(MISSING if value is None else value)
+    text, details = column.number(value.mean), []
+    ends = () if value.low is None else (column.number(value.low), column.number(value.high))
     if column.interval:
-        details += interval_words(figure.mean, figure.low, figure.high, column.number) if ends else [NO_INTERVAL]
-    elif figure.std is not None:
-        details.append(f"± {figure.std * column.scale:.{column.decimals}f}")
-    if figure.n not in (seeds, None):
-        details.append(f"(n={figure.n})")
+        details += interval_words(value.mean, value.low, value.high, column.number) if ends else [NO_INTERVAL]
+    elif value.std is not None:
+        details.append(f"± {value.std * column.scale:.{column.decimals}f}")
+    if value.n not in (seeds, None):
+        details.append(f"(n={value.n})")
     excludes_zero = column.interval and bool(ends) and ends[0][0] == ends[1][0] in ("+", "−")
     return Cell(text, tuple(details), bold=excludes_zero or text == best)
 
 
 def interval_words(value: float, low: float, high: float, show: Callable[[float], str]) -> list[str]:
-    """What stands beside a figure: its interval and, where the figure as it is printed lies outside, that it does.
+    """What stands beside a value: its interval and, where the value as it is printed lies outside, that it does.
 
     Args:
-        value (`float`): The figure.
+        value (`float`): The value.
         low (`float`): Lower end of its interval.
         high (`float`): Upper end.
         show (`Callable`): Prints a number.
@@ -224,13 +224,13 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """All figures of some tables, one per line, neither scaled nor rounded; missing ones are left out."""
+    """All values of some tables, one per line, neither scaled nor rounded; missing ones are left out."""
     rows = [
-        (table.name, name, column.title, *figure)
+        (table.name, name, column.title, *value)
         for table in tables
-        for name, figures in table.rows
-        for column, figure in zip(table.columns, figures, strict=True)
-        if isinstance(figure, Estimate)
+        for name, values in table.rows
+        for column, value in zip(table.columns, values, strict=True)
+        if isinstance(value, Estimate)
     ]
     return csv_text(CSV_HEADER, rows)
 

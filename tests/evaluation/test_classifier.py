@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassificatio
 from logitmix_nlp.evaluation.classifier import load_classifier
 from logitmix_nlp.evaluation.data.columns import Columns
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
-from logitmix_nlp.evaluation.shifts import fgsm_batches, noise_batches, perturbed_rows
+from logitmix_nlp.evaluation.robustness import fgsm_batches, noise_batches, perturbed_rows
 
 TEXTS = [("a fine cat sat on it",), ("it",), ("the dog ran , not the cat",)]
 

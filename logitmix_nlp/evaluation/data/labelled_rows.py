@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
-from logitmix_nlp.evaluation.data.class_ids import class_ids
 from logitmix_nlp.evaluation.data.columns import (
     NONE_NAMED,
     TEXT_FLAG,
@@ -21,6 +20,7 @@ from logitmix_nlp.evaluation.data.columns import (
 )
 from logitmix_nlp.evaluation.data.downloads import download
 from logitmix_nlp.evaluation.data.files import SAVED_NAME, is_data_file, read_data_file, read_saved
+from logitmix_nlp.evaluation.data.labels import class_ids
 
 __all__ = ["BLANK_IS_MISSING", "Rows", "first_rows", "load_rows", "read_split", "rows_from"]
 

@@ -5,9 +5,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from glue_runs.tasks.description import DataDescription, drop_missing_labels, resolve_labels, with_label_order
-from logitmix_nlp.evaluation.data.class_names import align_labels
 from logitmix_nlp.evaluation.data.columns import check_texts, guess_text_columns
-from logitmix_nlp.evaluation.data.encoding import encode_labels
+from logitmix_nlp.evaluation.data.labels import align_labels, encode_labels
 
 ORIGINS = {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"}
 NLI = {"contradiction": 0, "neutral": 1, "entailment": 2}

@@ -2,7 +2,7 @@
 import pytest
 from datasets import ClassLabel, Dataset
 
-from logitmix_nlp.evaluation.data.class_ids import class_ids
+from logitmix_nlp.evaluation.data.labels import class_ids
 
 NLI = {"Contradiction": 0, "neutral": 1, "entailment": 2}
 UNNAMED = {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the labels found in the user's data to class ids or scores; no label is guessed, none is dropped."""
+"""From the labels in the user's data to class ids or scores, by name where there are names; none is guessed."""
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Value
@@ -11,7 +11,7 @@ from datasets import Sequence as ListOf
 
 from logitmix_nlp.evaluation.data.lines import shown
 
-__all__ = ["MISSING_LABEL", "encode_labels", "is_multi_label"]
+__all__ = ["MISSING_LABEL", "align_labels", "class_ids", "encode_labels", "is_multi_label"]
 
 MISSING_LABEL = -1  # in a split without labels
 
@@ -65,6 +65,105 @@ def encode_labels(
         values = encoded.get(name, [missing] * len(split))
         out[name] = rest.add_column(column, values, feature=feature)
     return out, names
+
+
+def align_labels(
+    label2id: Mapping[str, int] | None, names: Sequence[str], *, complete: bool = True
+) -> tuple[str, ...]:
+    """Class names in the order that the model gives them, or in the dataset's order if the model names others.
+
+    Names are compared without regard to case; a model's `LABEL_3` counts as the name `3`.
+
+    Args:
+        label2id (`Mapping[str, int]`, *optional*): From the pretrained model's configuration.
+        names (`Sequence[str]`): Class names in the dataset's order.
+        complete (`bool`): `False` if the data may lack some classes: then the model's classes are taken, spelt as in
+            the data where it has them.
+
+    Returns:
+        `tuple[str, ...]`: Class names by id.
+
+    Raises:
+        ValueError: If the data is not complete and has a class that the model lacks.
+    """
+    spelt = {name.lower(): name for name in names}
+    order = sorted(label2id or {}, key=lambda name: label2id[name])
+    theirs = [name.lower().removeprefix("label_") for name in order]
+    if len(spelt) < len(names) or len(set(theirs)) < len(theirs):
+        spelt, theirs = {name: name for name in names}, order
+    if set(theirs) == set(spelt) or (not complete and set(theirs) >= set(spelt)):
+        return tuple(spelt.get(name, given) for name, given in zip(theirs, order, strict=True))
+    if not complete:
+        raise ValueError(
+            f"the data has the labels {shown(names)}, the model knows {shown(order)}; "
+            "give the training split too, or a model fine-tuned on these labels."
+        )
+    return tuple(names)
+
+
+def class_ids(data: Dataset, column: str, label2id: Mapping[str, int], origin: str) -> np.ndarray:
+    """Labels as class ids of the model, matched by name wherever there are names.
+
+    Args:
+        data (`Dataset`): The rows.
+        column (`str`): Label column: class names as strings or a `ClassLabel`, or integers.
+        label2id (`Mapping[str, int]`): Class names and ids of the model. Names are compared without regard to case; a
+            model's `LABEL_3` counts as the name `3`. Integers, or whole floats, that are none of its names are its
+            class ids; so are those of a `ClassLabel` with as many classes, if the model only has names such as
+            `LABEL_0`.
+        origin (`str`): Quoted in errors.
+
+    Returns:
+        `np.ndarray` of shape `(N,)`: Integers in `[0, C)`.
+
+    Raises:
+        ValueError: If a label is missing, a number with a fraction, or unknown to the model.
+    """
+    feature = data.features[column]
+    if isinstance(feature, Value) and feature.dtype.startswith("float"):
+        values = data[column][:]
+        if all(value is not None and value.is_integer() for value in values):
+            data = data.cast_column(column, Value("int64"))
+    if hasattr(feature, "feature"):
+        raise ValueError(
+            f"{origin}: column {column!r} holds lists, several labels per row; a classifier of one label per row is "
+            f"evaluated on classes: {shown(list(label2id))}."
+        )
+    encoded, names = encode_labels({"validation": data}, column, {"validation": origin})
+    if names is None:
+        raise ValueError(
+            f"{origin}: column {column!r} holds numbers with fractions, the scores of a regression; a classifier is "
+            f"evaluated on classes: {shown(list(label2id))}."
+        )
+    labels = np.asarray(encoded["validation"][column][:])
+    generic = all(name.lower() == f"label_{place}" for name, place in label2id.items())
+    if isinstance(data.features[column], ClassLabel) and generic and len(names) == len(label2id):
+        if {name.lower() for name in names} != {str(place) for place in label2id.values()}:
+            logger.warning(
+                "The model does not name its classes; those of %s are taken in their order: %s.",
+                origin,
+                shown(names),
+            )
+        return labels
+    known = {name.lower().removeprefix("label_") for name in label2id}
+    if _are_integers(names) and not set(names) & known:
+        table = np.array([int(name) for name in names])
+        outside = [name for name in names if not 0 <= int(name) < len(label2id)]
+        if outside:
+            raise ValueError(
+                f"{origin}: found the class {outside[0]}, but the model has {len(label2id)} classes, 0 to "
+                f"{len(label2id) - 1}: {shown(list(label2id))}."
+            )
+        return table[labels]
+    try:
+        order = align_labels(label2id, names, complete=False)
+    except ValueError as error:
+        order_of_model = sorted(label2id, key=lambda name: label2id[name])
+        raise ValueError(
+            f"{origin}, column {column!r}: the data has the labels {shown(names)}; the model knows "
+            f"{shown(order_of_model)}. Rename them, or name another column with --label_column_name."
+        ) from error
+    return np.array([order.index(name) for name in names])[labels]
 
 
 def is_multi_label(split: Dataset, column: str) -> bool:
@@ -170,3 +269,7 @@ def _scores(values: list, origin: str) -> list[float]:
         if isinstance(value, str):
             raise ValueError(f"{origin}, row {row}: found label {value!r}, allowed are numbers, as in training.")
     return [float(value) for value in values]
+
+
+def _are_integers(names: Sequence[str]) -> bool:
+    return all(name.lstrip("-").isdigit() for name in names)
