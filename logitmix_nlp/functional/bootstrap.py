@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a figure may be off because the test set is small: bootstrap confidence intervals."""
+"""How far a metric may be off because the test set is small: bootstrap confidence intervals."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ __all__ = ["Interval", "bootstrap_interval", "bootstrap_intervals"]
 
 
 class Interval(NamedTuple):
-    """A figure with its confidence interval.
+    """A metric with its confidence interval.
 
     Args:
-        value (`float`): The figure of all rows.
+        value (`float`): The value of all rows.
         low (`float`): Lower end.
         high (`float`): Upper end.
     """
@@ -32,17 +32,17 @@ def bootstrap_interval(
     generator: torch.Generator | None = None,
     **options: Any,
 ) -> Interval:
-    """Bootstrap interval of any figure of rows: they are drawn again with replacement (Efron & Tibshirani, 1993).
+    """Bootstrap interval of any metric of rows: they are drawn again with replacement (Efron & Tibshirani, 1993).
 
     Example:
         `bootstrap_interval(expected_calibration_error, logits, labels, n_bins=15, from_logits=True)`
 
     Args:
-        figure (`Callable`): Takes `rows` and `options`, returns a scalar; any figure of this package.
+        figure (`Callable`): Takes `rows` and `options`, returns a scalar; any metric of this package.
         rows (`torch.Tensor`): Tensors of equal length, such as logits and labels; NumPy arrays are taken too.
         level (`float`): Coverage of the interval, in `(0, 1)`.
         n_resamples (`int`): How often the rows are drawn; at least `2 / (1 - level)`, so that the ends are seen.
-        method (`str`): `"percentile"`, the middle of the resampled figures; or `"basic"`, that interval mirrored at
+        method (`str`): `"percentile"`, the middle of the resampled values; or `"basic"`, that interval mirrored at
             the value, `2 * value - …`. Drawing rows again adds noise, and noise raises ECE, adaptive and class-wise
             ECE and MCE: of those, percentile intervals lie too high, and basic ones, which may reach below 0, take
             that bias off.
@@ -76,7 +76,7 @@ def bootstrap_intervals(
     methods: Mapping[str, str] | None = None,
     generator: torch.Generator | None = None,
 ) -> dict[str, Interval]:
-    """Bootstrap intervals of several figures from the same resamples, see [`bootstrap_interval`].
+    """Bootstrap intervals of several metrics from the same resamples, see [`bootstrap_interval`].
 
     Args:
         figures (`Callable`): Takes `rows`, returns named scalars: of all rows, and of every resample, the same names.
@@ -87,7 +87,7 @@ def bootstrap_intervals(
         generator (`torch.Generator`, *optional*): Source of the draws, on the CPU; torch's global one if not given.
 
     Returns:
-        `dict[str, Interval]`: Value and ends of each figure. An interval is NaN at both ends if the figure was NaN in
+        `dict[str, Interval]`: Value and ends of each metric. An interval is NaN at both ends if the metric was NaN in
         a resample.
 
     Raises:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a classifier, checked and reduced row by row to what the calibration figures need."""
+"""Scores of a classifier, checked and reduced row by row to what the metrics need."""
 
 from collections.abc import Iterator
 
