@@ -8,7 +8,7 @@ import numpy as np
 from glue_runs.report.grid import ResultGrid, ScoreColumn
 from glue_runs.report.statistics import bootstrap_scores, difference_interval, paired_difference, resampled
 from glue_runs.runs.results import RunResult
-from logitmix_nlp.functional.metrics import value_of
+from logitmix_nlp.functional.bootstrap import value_of
 from logitmix_nlp.reports.tables import Column, Estimate, Table
 
 __all__ = ["EXPLANATION", "REFERENCES", "difference_tables", "kept_predictions"]

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from logitmix_nlp.functional.metrics import CHUNK_ENTRIES, METRICS, Predictions, Resampled, resampled_spearman
+from logitmix_nlp.functional.bootstrap import CHUNK_ENTRIES, Resampled, resampled_spearman
+from logitmix_nlp.functional.metrics import METRICS, Predictions
 from logitmix_nlp.reports.tables import Estimate, estimate
 
 __all__ = [

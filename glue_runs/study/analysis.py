@@ -12,7 +12,7 @@ import torch
 from glue_runs.report.statistics import bootstrap_scores, holm, resampled, resampled_differences, two_sided_p
 from glue_runs.study.plan import Rows, Study, chosen_rates
 from glue_runs.study.rows import columns_of
-from logitmix_nlp.functional.metrics import Resampled, resampled_aurc, resampled_auroc, resampled_mean, value_of
+from logitmix_nlp.functional.bootstrap import Resampled, resampled_aurc, resampled_auroc, resampled_mean, value_of
 from logitmix_nlp.reports.tables import Estimate, estimate
 
 __all__ = ["HIGHER_IS_BETTER", "RESAMPLED", "Comparison", "compare", "seeds_of"]

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far a metric may be off because the test set is small: bootstrap confidence intervals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Interval", "bootstrap_interval", "bootstrap_intervals"]
+__all__ = [
+    "Interval", "Resampled", "bootstrap_interval", "bootstrap_intervals", "check_resamples", "interval_of", "levels",
+    "resampled_aurc", "resampled_auroc", "resampled_mean", "resampled_spearman", "row_counts", "steps", "value_of",
+]  # fmt: skip
+
+CHUNK_ENTRIES = 2_000_000  # rows times resamples held at once, 16 MB
+# From counts `(N, B)`, how often each of N rows was drawn in each of B resamples, to one value per resample `(B,)`.
+Resampled = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Interval(NamedTuple):
@@ -129,3 +136,93 @@ def interval_of(value: float, resampled: torch.Tensor, method: str = "percentile
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = resampled.quantile(ends).tolist()
     return Interval(value, 2 * value - high, 2 * value - low) if method == "basic" else Interval(value, low, high)
+
+
+def row_counts(n_rows: int, n_resamples: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """How often each row is drawn in each resample, `(N, B)`, in pieces that fit into memory."""
+    for piece in torch.arange(n_resamples).split(max(1, CHUNK_ENTRIES // n_rows)):
+        draws = (torch.randint(n_rows, (n_rows,), generator=generator) for _ in piece)
+        yield torch.stack([torch.bincount(draw, minlength=n_rows) for draw in draws], dim=1).double()
+
+
+def value_of(resampled: Resampled, n_rows: int) -> float:
+    """The value of the rows themselves: of the resample that holds each of them once."""
+    return resampled(torch.ones(n_rows, 1, dtype=torch.float64)).item()
+
+
+def resampled_mean(values: torch.Tensor) -> Resampled:
+    """Mean of a value of each row, `(N,)`."""
+    values = values.double()
+    return lambda counts: values @ counts / len(values)
+
+
+def resampled_auroc(score: torch.Tensor, positive: torch.Tensor) -> Resampled:
+    """Chance that a positive row has a higher score than another one, ties counting half; NaN without one of each.
+
+    Args:
+        score (`torch.Tensor` of shape `(N,)`): What ranks the rows.
+        positive (`torch.Tensor` of shape `(N,)`): Booleans.
+    """
+    order, ends = levels(score)
+    positive = positive.double()[order, None]
+
+    def area(counts: torch.Tensor) -> torch.Tensor:
+        drawn = counts[order]
+        upto, all_upto = (positive * drawn).cumsum(0)[ends], drawn.cumsum(0)[ends]
+        others = all_upto - upto
+        wins = steps(upto) * (others[-1] - others + steps(others) / 2)
+        return wins.sum(0) / (upto[-1] * others[-1])
+
+    return area
+
+
+def resampled_aurc(confidence: torch.Tensor, correct: torch.Tensor) -> Resampled:
+    """Area under the risk-coverage curve, see [`area_under_risk_coverage`]; equal confidences in random order.
+
+    Among the rows of one confidence, `a` rows with `r` right ones before them, right predictions are a share `p`:
+    `sum_k (r + (k - a) p) / k` over their places `k` has a closed form with harmonic numbers.
+    """
+    order, ends = levels(confidence)
+    right = correct.double()[order, None]
+    places = torch.arange(1, len(order) + 1, dtype=torch.float64)
+    harmonic = torch.cat([places.new_zeros(1), places.reciprocal().cumsum(0)])
+
+    def area(counts: torch.Tensor) -> torch.Tensor:
+        drawn = counts[order]
+        upto, right_upto = drawn.cumsum(0)[ends], (right * drawn).cumsum(0)[ends]
+        size, share = steps(upto), steps(right_upto)
+        share = share / size.clamp(min=1)
+        before, harmonics = upto - size, steps(harmonic[upto.long()])
+        kept = (right_upto - share * size - before * share) * harmonics + share * size
+        return 1 - kept.sum(0) / upto[-1]
+
+    return area
+
+
+def resampled_spearman(predictions: torch.Tensor, targets: torch.Tensor) -> Resampled:
+    """Spearman correlation, ranked anew within each resample; tied rows share their mean rank; 0 for constants."""
+    columns = [(values, *levels(values), values.unique(return_inverse=True)[1]) for values in (predictions, targets)]
+
+    def correlation(counts: torch.Tensor) -> torch.Tensor:
+        ranks = []
+        for _, order, ends, group in columns:
+            upto = counts[order].cumsum(0)[ends]
+            level = upto - (steps(upto) - 1) / 2 - (upto[-1] + 1) / 2
+            ranks.append(-level.flip(0)[group])  # levels fall, groups rise
+        first, second = ranks
+        product = (counts * first * second).sum(0)
+        spread = (counts * first**2).sum(0) * (counts * second**2).sum(0)
+        return torch.where(spread > 0, product / spread.sqrt(), 0.0)
+
+    return correlation
+
+
+def levels(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places of the values, falling, and in that order the last place of each distinct one."""
+    order = values.argsort(descending=True, stable=True)
+    return order, values[order].unique_consecutive(return_counts=True)[1].cumsum(0) - 1
+
+
+def steps(upto: torch.Tensor) -> torch.Tensor:
+    """What each level adds to sums over all levels up to it."""
+    return upto.diff(dim=0, prepend=upto.new_zeros(1, upto.shape[1]))

@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every metric of a classifier in one table: its value, and its values on resampled rows, from which intervals are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 
-from logitmix_nlp.functional.bootstrap import Interval, check_resamples, interval_of
+from logitmix_nlp.functional.bootstrap import (
+    Interval,
+    Resampled,
+    check_resamples,
+    interval_of,
+    levels,
+    resampled_aurc,
+    resampled_auroc,
+    resampled_mean,
+    row_counts,
+    steps,
+    value_of,
+)  # fmt: skip
 from logitmix_nlp.functional.calibration import GRID, ConfidenceBins, bin_index, confidence_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
 from logitmix_nlp.functional.predictions import checked_predictions
 from logitmix_nlp.functional.scores import ScoreSums, row_scores, score_sums
 from logitmix_nlp.functional.selective import RowConfidences, row_confidences
 
-__all__ = [
-    "METRICS", "Metric", "Predictions", "Resampled", "metric_intervals", "metric_values", "resampled_aurc",
-    "resampled_auroc", "resampled_mean", "resampled_spearman", "value_of",
-]  # fmt: skip
-
-CHUNK_ENTRIES = 2_000_000  # rows times resamples held at once, 16 MB
-# From counts `(N, B)`, how often each of N rows was drawn in each of B resamples, to one value per resample `(B,)`.
-Resampled = Callable[[torch.Tensor], torch.Tensor]
+__all__ = ["METRICS", "Metric", "Predictions", "metric_intervals", "metric_values"]
 
 
 class Predictions:
@@ -118,7 +123,7 @@ def metric_intervals(
     scorers = {name: METRICS[name].resampled(predictions) for name in values if METRICS[name].interval}
     pieces = [
         torch.stack([scorer(counts) for scorer in scorers.values()])
-        for counts in _row_counts(len(predictions.labels), n_resamples, torch.Generator().manual_seed(seed))
+        for counts in row_counts(len(predictions.labels), n_resamples, torch.Generator().manual_seed(seed))
     ]
     for name, resampled in zip(scorers, torch.cat(pieces, dim=1) if scorers else (), strict=True):
         one = interval_of(values[name], resampled, METRICS[name].interval)
@@ -134,96 +139,6 @@ def metric_values(
     """Metrics of a classifier's predictions, by name, without intervals; see [`metric_intervals`]."""
     intervals = metric_intervals(logits, labels, n_bins, names, n_resamples=0)
     return {name: one.value for name, one in intervals.items()}
-
-
-def value_of(resampled: Resampled, n_rows: int) -> float:
-    """The value of the rows themselves: of the resample that holds each of them once."""
-    return resampled(torch.ones(n_rows, 1, dtype=torch.float64)).item()
-
-
-def _row_counts(n_rows: int, n_resamples: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """How often each row is drawn in each resample, `(N, B)`, in pieces that fit into memory."""
-    for piece in torch.arange(n_resamples).split(max(1, CHUNK_ENTRIES // n_rows)):
-        draws = (torch.randint(n_rows, (n_rows,), generator=generator) for _ in piece)
-        yield torch.stack([torch.bincount(draw, minlength=n_rows) for draw in draws], dim=1).double()
-
-
-def resampled_mean(values: torch.Tensor) -> Resampled:
-    """Mean of a value of each row, `(N,)`."""
-    values = values.double()
-    return lambda counts: values @ counts / len(values)
-
-
-def resampled_auroc(score: torch.Tensor, positive: torch.Tensor) -> Resampled:
-    """Chance that a positive row has a higher score than another one, ties counting half; NaN without one of each.
-
-    Args:
-        score (`torch.Tensor` of shape `(N,)`): What ranks the rows.
-        positive (`torch.Tensor` of shape `(N,)`): Booleans.
-    """
-    order, ends = _levels(score)
-    positive = positive.double()[order, None]
-
-    def area(counts: torch.Tensor) -> torch.Tensor:
-        drawn = counts[order]
-        upto, all_upto = (positive * drawn).cumsum(0)[ends], drawn.cumsum(0)[ends]
-        others = all_upto - upto
-        wins = _each(upto) * (others[-1] - others + _each(others) / 2)
-        return wins.sum(0) / (upto[-1] * others[-1])
-
-    return area
-
-
-def resampled_aurc(confidence: torch.Tensor, correct: torch.Tensor) -> Resampled:
-    """Area under the risk-coverage curve, see [`area_under_risk_coverage`]; equal confidences in random order.
-
-    Among the rows of one confidence, `a` rows with `r` right ones before them, right predictions are a share `p`:
-    `sum_k (r + (k - a) p) / k` over their places `k` has a closed form with harmonic numbers.
-    """
-    order, ends = _levels(confidence)
-    right = correct.double()[order, None]
-    places = torch.arange(1, len(order) + 1, dtype=torch.float64)
-    harmonic = torch.cat([places.new_zeros(1), places.reciprocal().cumsum(0)])
-
-    def area(counts: torch.Tensor) -> torch.Tensor:
-        drawn = counts[order]
-        upto, right_upto = drawn.cumsum(0)[ends], (right * drawn).cumsum(0)[ends]
-        size, share = _each(upto), _each(right_upto)
-        share = share / size.clamp(min=1)
-        before, steps = upto - size, _each(harmonic[upto.long()])
-        kept = (right_upto - share * size - before * share) * steps + share * size
-        return 1 - kept.sum(0) / upto[-1]
-
-    return area
-
-
-def resampled_spearman(predictions: torch.Tensor, targets: torch.Tensor) -> Resampled:
-    """Spearman correlation, ranked anew within each resample; tied rows share their mean rank; 0 for constants."""
-    columns = [(values, *_levels(values), values.unique(return_inverse=True)[1]) for values in (predictions, targets)]
-
-    def correlation(counts: torch.Tensor) -> torch.Tensor:
-        ranks = []
-        for _, order, ends, group in columns:
-            upto = counts[order].cumsum(0)[ends]
-            level = upto - (_each(upto) - 1) / 2 - (upto[-1] + 1) / 2
-            ranks.append(-level.flip(0)[group])  # levels fall, groups rise
-        first, second = ranks
-        product = (counts * first * second).sum(0)
-        spread = (counts * first**2).sum(0) * (counts * second**2).sum(0)
-        return torch.where(spread > 0, product / spread.sqrt(), 0.0)
-
-    return correlation
-
-
-def _levels(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places of the values, falling, and in that order the last place of each distinct one."""
-    order = values.argsort(descending=True, stable=True)
-    return order, values[order].unique_consecutive(return_counts=True)[1].cumsum(0) - 1
-
-
-def _each(upto: torch.Tensor) -> torch.Tensor:
-    """What each level adds to sums over all levels up to it."""
-    return upto.diff(dim=0, prepend=upto.new_zeros(1, upto.shape[1]))
 
 
 def _sums(groups: torch.Tensor, n_groups: int, counts: torch.Tensor) -> torch.Tensor:
@@ -291,7 +206,7 @@ def _classwise_ece(predictions: Predictions) -> Resampled:
 
 def _adaptive_ece(predictions: Predictions) -> Resampled:
     (confidence, correct), n_bins = predictions.rows, predictions.n_bins
-    order, ends = _levels(confidence)
+    order, ends = levels(confidence)
     gaps, n_rows = (correct.double() - confidence)[order, None], len(confidence)
     cuts = torch.arange(n_bins + 1) * n_rows // n_bins
 
@@ -300,7 +215,7 @@ def _adaptive_ece(predictions: Predictions) -> Resampled:
         upto, gaps_upto = drawn.cumsum(0)[ends], (gaps * drawn).cumsum(0)[ends]
         wanted = cuts.double().expand(counts.shape[1], -1).contiguous()
         level = torch.searchsorted(upto.T.contiguous(), wanted).T  # the one that the cut goes through
-        share = _each(gaps_upto) / _each(upto).clamp(min=1)
+        share = steps(gaps_upto) / steps(upto).clamp(min=1)
         inside = upto.gather(0, level) - cuts[:, None]
         return (gaps_upto.gather(0, level) - inside * share.gather(0, level)).diff(dim=0).abs().sum(0) / n_rows
 

@@ -41,7 +41,7 @@ def test_each_value_is_that_of_the_library(name):
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "mce"])
 def test_each_interval_is_that_of_the_repeated_rows(name, monkeypatch):
     rows = LOGITS.round(), LABELS  # many confidences are equal
-    monkeypatch.setattr("logitmix_nlp.functional.metrics.CHUNK_ENTRIES", 700)  # in several pieces
+    monkeypatch.setattr("logitmix_nlp.functional.bootstrap.CHUNK_ENTRIES", 700)  # in several pieces
     method = METRICS[name].interval
     generator = torch.Generator().manual_seed(5)
     expected = f.bootstrap_interval(ALONE[name], *rows, n_resamples=40, method=method, generator=generator)

@@ -18,7 +18,7 @@ from glue_runs.report.statistics import (
 )
 from glue_runs.tasks.scores import SCORES
 from logitmix_nlp.functional import expected_calibration_error, overconfidence_error
-from logitmix_nlp.functional.metrics import value_of
+from logitmix_nlp.functional.bootstrap import value_of
 from logitmix_nlp.reports.tables import Estimate, estimate
 
 NAMES = ("accuracy", "matthews_correlation", "spearmanr", "ece", "oe")

@@ -14,7 +14,7 @@ from glue_runs.study.metrics import kept_columns, run_metrics
 from glue_runs.study.page import answer_lines, forest_of, task_tables, write_page
 from glue_runs.study.plan import read_study
 from logitmix_nlp.functional import area_under_risk_coverage
-from logitmix_nlp.functional.metrics import value_of
+from logitmix_nlp.functional.bootstrap import value_of
 from logitmix_nlp.reports.tables import Estimate, csv_text
 
 LABELS = np.array([0, 1, 0, 1])
