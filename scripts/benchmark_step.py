@@ -22,7 +22,7 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
-from logitmix_nlp.functional import logitmix_parts, sample_plan, supervised_loss
+from logitmix_nlp.functional import mixing_loss_parts, sample_plan, supervised_loss
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rows import join_rows, mixed_inputs, take_rows
 from logitmix_nlp.mixing.site_mixer import SiteMixer
@@ -96,7 +96,7 @@ class Steps:
 
     def loss(self, clean, mixed, plan) -> torch.Tensor:
         """Sum of the three terms."""
-        return sum(logitmix_parts(clean, mixed, self.labels, plan, **WEIGHTS).values())
+        return sum(mixing_loss_parts(clean, mixed, self.labels, plan, **WEIGHTS).values())
 
     def run(self, variant: Callable[[], torch.Tensor]) -> tuple[float, float]:
         """Seconds and peak bytes (GPU only) of one whole step."""

@@ -12,7 +12,7 @@ PLACES = {
     "grids": (mixers_module, "sample_grid"),
     "crops": (image_trainer_module, "sample_crop_flip"),
     "weights": (trainer_module, "step_weights"),
-    "terms": (trainer_module, "lamix_parts"),
+    "terms": (trainer_module, "mixing_loss_parts"),
 }
 
 

@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from logitmix_nlp.functional import MixPlan, logitmix_parts
+from logitmix_nlp.functional import MixPlan, mixing_loss_parts
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites
@@ -36,7 +36,7 @@ def gradients(model, shard: bool) -> dict[str, torch.Tensor]:
         probe(mixer, model, inputs, 6, sites, needs_similarity=True, sharded=shard)
         logits = model(**mixer.activate(inputs, plan, sites[0], keep_clean=True)).logits
         weights = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
-        sum(logitmix_parts(logits[:6], logits[6:], labels, plan, **weights).values()).backward()
+        sum(mixing_loss_parts(logits[:6], logits[6:], labels, plan, **weights).values()).backward()
     return {
         name: p.grad.full_tensor() if isinstance(p.grad, DTensor) else p.grad
         for name, p in model.named_parameters()

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """LogitMix and the ways to mix as pure functions: tensors in, tensors out; torch only, no state."""
 
+import warnings
+from typing import Any
+
 from logitmix_nlp.functional.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
 from logitmix_nlp.functional.calibration import (
     ConfidenceBins,
@@ -12,17 +15,17 @@ from logitmix_nlp.functional.calibration import (
 from logitmix_nlp.functional.classwise import class_confidence_bins, classwise_calibration_error
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.ensembles import EnsembleScores, ensemble_scores
-from logitmix_nlp.functional.lamix import global_soft_label, lamix_parts, lamix_shares, soft_label_loss
+from logitmix_nlp.functional.lamix import global_soft_label, lamix_shares, soft_label_loss
 from logitmix_nlp.functional.losses import (
     confidence_penalty,
     infer_problem_type,
     logit_similarity,
-    logitmix_parts,
     mixed_cross_entropy,
     supervised_loss,
 )
 from logitmix_nlp.functional.metrics import METRICS, Metric, Predictions, metric_intervals, metric_values
 from logitmix_nlp.functional.mixing import PAIRINGS, MixPlan, mix, sample_plan, union_mask
+from logitmix_nlp.functional.mixing_loss import LOSS_TERMS, mixing_loss_parts
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.ood import OodScores, ood_metrics, ood_scores
 from logitmix_nlp.functional.puzzlemix import (
@@ -57,6 +60,7 @@ from logitmix_nlp.functional.span import (
 from logitmix_nlp.functional.vwci import normalized_variance, vwci_parts
 
 __all__ = [
+    "LOSS_TERMS",
     "METRICS",
     "PAIRINGS",
     "AdversarialDraw",
@@ -91,15 +95,14 @@ __all__ = [
     "infer_problem_type",
     "label_confidence_bins",
     "label_score_sums",
-    "lamix_parts",
     "lamix_shares",
     "logit_similarity",
-    "logitmix_parts",
     "maximum_calibration_error",
     "metric_intervals",
     "metric_values",
     "mix",
     "mixed_cross_entropy",
+    "mixing_loss_parts",
     "negative_log_likelihood",
     "normalized_variance",
     "ood_metrics",
@@ -128,3 +131,11 @@ __all__ = [
     "union_mask",
     "vwci_parts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Give the one loss by its two old names, kept until version 0.3, with a warning."""
+    if name not in ("logitmix_parts", "lamix_parts"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is now {__name__}.mixing_loss_parts.", DeprecationWarning, stacklevel=2)
+    return mixing_loss_parts

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """LaMix: labels are mixed apart from their rows, and the network sets a part of them, the global soft label."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from logitmix_nlp.functional.checks import check_soft_labels
-from logitmix_nlp.functional.losses import at_least_float32, infer_problem_type, logitmix_parts, reduce_rows
+from logitmix_nlp.functional.losses import at_least_float32, reduce_rows
 from logitmix_nlp.functional.mixing import MixPlan
 
-__all__ = ["LABEL_LAMS", "MIX_LAMS", "global_soft_label", "lamix_parts", "lamix_shares", "soft_label_loss"]
+__all__ = ["LABEL_LAMS", "MIX_LAMS", "global_soft_label", "lamix_shares", "soft_label_loss"]
 
 MIX_LAMS = ("drawn", "half")
 LABEL_LAMS = ("mixed", "drawn", "half")
@@ -76,80 +73,3 @@ def soft_label_loss(logits: torch.Tensor, soft_logits: torch.Tensor, *, reductio
         )
     logq = F.log_softmax(at_least_float32(logits), dim=-1)
     return reduce_rows(-(global_soft_label(soft_logits) * logq).sum(-1), reduction)
-
-
-def lamix_parts(
-    clean_logits: torch.Tensor | None,
-    mixed_logits: torch.Tensor | None,
-    labels: torch.Tensor,
-    plan: MixPlan | None,
-    *,
-    mix_weight: float,
-    cls_weight: float,
-    sim_weight: float,
-    beta: float = 1.0,
-    clean_soft: torch.Tensor | None = None,
-    mixed_soft: torch.Tensor | None = None,
-    problem_type: str | None = None,
-    reduction: str = "mean",
-    **options: Any,
-) -> dict[str, torch.Tensor]:
-    """Weighted terms of [`logitmix_parts`] with the targets `beta * y + (1 - beta) * p` of LaMix (Eq. 10).
-
-    Cross-entropy is linear in its target, so the part of `p` is a term of its own: `loss_mix` and `loss_cls` keep the
-    share `beta`, and `loss_soft` is `(1 - beta) * (w_mix * E(p_mixed) + w_cls * E(p_clean))` with E of
-    [`soft_label_loss`]. LaMix itself is `w_mix` 1 on mixed batches and `w_cls` 1 on clean ones.
-
-    Args:
-        clean_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): As all that is not listed here:
-            see [`logitmix_parts`].
-        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the mixed rows.
-        labels (`torch.Tensor`): Labels of the unmixed rows.
-        plan (`MixPlan`, *optional*): The plan the rows were mixed by.
-        mix_weight (`float`): `w_mix`, at least 0.
-        cls_weight (`float`): `w_cls`, at least 0.
-        sim_weight (`float`): `w_sim`, at least 0.
-        beta (`float`): β, the share of the labels in the targets, in `(0, 1]`; 1 leaves everything as it is.
-        clean_soft (`torch.Tensor` of shape `(B, num_labels)`, *optional*): `W_t S` of the unmixed rows; needed if
-            `beta < 1` and `cls_weight` is set.
-        mixed_soft (`torch.Tensor` of shape `(B, num_labels)`, *optional*): `W_t S` of the mixed rows; needed if
-            `beta < 1` and `mix_weight` is set.
-        problem_type (`str`, *optional*): See [`supervised_loss`].
-        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
-        options (`Any`): `label_lam`, `penalty_weight`, `label_smoothing` and `sim_norm` of [`logitmix_parts`].
-
-    Returns:
-        `dict[str, torch.Tensor]`: Terms of [`logitmix_parts`], and `loss_soft` if `beta < 1`; they sum to the loss.
-
-    Raises:
-        ValueError: As [`logitmix_parts`]; if `beta` is out of range, or below 1 for anything but single-label
-            classification, or `W_t S` of rows it needs is missing.
-    """
-    like = mixed_logits if clean_logits is None else clean_logits
-    parts = logitmix_parts(
-        clean_logits,
-        mixed_logits,
-        labels,
-        plan,
-        mix_weight=mix_weight,
-        cls_weight=cls_weight,
-        sim_weight=sim_weight,
-        problem_type=problem_type,
-        reduction=reduction,
-        **options,
-    )
-    check_soft_labels(beta, problem_type or infer_problem_type(like, labels))
-    if beta == 1.0:
-        return parts
-    soft = torch.zeros_like(parts["loss_sim"])
-    branches = {
-        "mixed_soft": (mix_weight, mixed_logits, mixed_soft),
-        "clean_soft": (cls_weight, clean_logits, clean_soft),
-    }
-    for name, (weight, logits, soft_logits) in branches.items():
-        if weight and soft_logits is None:
-            raise ValueError(f"{name} must be given for beta={beta}: the global soft label is made from it.")
-        if weight:
-            soft = soft + weight * soft_label_loss(logits, soft_logits, reduction=reduction)
-    shares = {name: beta * parts[name] for name in ("loss_mix", "loss_cls")}
-    return {**parts, **shares, "loss_soft": (1.0 - beta) * soft}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The terms of LogitMix, `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim`, and its relatives, for any logits."""
+"""The terms that losses are made of, for any logits and any kind of labels."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -8,27 +8,23 @@ from logitmix_nlp.functional.checks import (
     MULTI_LABEL,
     REGRESSION,
     SINGLE_LABEL,
-    check_penalty,
     check_smoothing,
     check_targets,
-    check_weights,
 )
 from logitmix_nlp.functional.mixing import MixPlan, mix
 
 __all__ = [
-    "LOSS_TERMS",
+    "SIM_NORMS",
     "at_least_float32",
     "confidence_penalty",
     "infer_problem_type",
     "logit_similarity",
-    "logitmix_parts",
     "mixed_cross_entropy",
     "reduce_rows",
     "supervised_loss",
 ]
 
-LOGITMIX_TERMS = ("loss_mix", "loss_cls", "loss_sim")
-LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty", "loss_soft")
+SIM_NORMS = ("mse", "l2")
 
 
 def infer_problem_type(logits: torch.Tensor, labels: torch.Tensor) -> str:
@@ -163,7 +159,7 @@ def logit_similarity(
         return reduce_rows(gap.square().mean(-1), reduction)
     if norm == "l2":
         return reduce_rows(torch.linalg.vector_norm(gap, dim=-1), reduction)
-    raise ValueError(f"norm must be 'mse' or 'l2', got {norm!r}.")
+    raise ValueError(f"norm must be one of {', '.join(SIM_NORMS)}, got {norm!r}.")
 
 
 def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
@@ -181,82 +177,6 @@ def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torc
     """
     logp = F.log_softmax(at_least_float32(logits), dim=-1)
     return reduce_rows((logp.exp() * logp).sum(-1), reduction)
-
-
-def logitmix_parts(
-    clean_logits: torch.Tensor | None,
-    mixed_logits: torch.Tensor | None,
-    labels: torch.Tensor,
-    plan: MixPlan | None,
-    *,
-    mix_weight: float,
-    cls_weight: float,
-    sim_weight: float,
-    penalty_weight: float = 0.0,
-    label_lam: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
-    sim_norm: str = "mse",
-    problem_type: str | None = None,
-    reduction: str = "mean",
-) -> dict[str, torch.Tensor]:
-    """Weighted terms of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3); the loss is their sum.
-
-    Logits that only zero-weighted terms would use may be `None` (plain fine-tuning has no mixed rows, mixup alone no
-    clean ones); a term of weight zero is a zero without gradient.
-
-    Args:
-        clean_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the unmixed rows.
-        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the mixed rows.
-        labels (`torch.Tensor`): Labels of the unmixed rows.
-        plan (`MixPlan`, *optional*): The plan the rows were mixed by; not needed when only `cls_weight` is set.
-        mix_weight (`float`): `w_mix`, at least 0.
-        cls_weight (`float`): `w_cls`, at least 0.
-        sim_weight (`float`): `w_sim`, at least 0.
-        penalty_weight (`float`): Weight β of [`confidence_penalty`] of the unmixed rows, at least 0.
-        label_lam (`torch.Tensor` of shape `(B,)`, *optional*): Shares of the labels in `L_mix`, where they are not
-            those of the rows (LaMix, Eq. 10); `plan.lam` when omitted.
-        label_smoothing (`float`): ε of both cross-entropy terms, see [`supervised_loss`].
-        sim_norm (`str`): See [`logit_similarity`].
-        problem_type (`str`, *optional*): See [`supervised_loss`].
-        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
-
-    Returns:
-        `dict[str, torch.Tensor]`: `loss_mix`, `loss_cls` and `loss_sim`, weights applied, and `loss_penalty` (at most
-        0) if it has a weight.
-
-    Raises:
-        ValueError: If a weight is negative or not finite, the first three are zero, a weighted term lacks its logits
-            or plan, or the penalty is set for anything but single-label classification.
-    """
-    check_weights(mix_weight, cls_weight, sim_weight)
-    needs = {
-        "clean_logits": (clean_logits, cls_weight or sim_weight or penalty_weight),
-        "mixed_logits": (mixed_logits, mix_weight or sim_weight),
-        "plan": (plan, mix_weight or sim_weight),
-    }
-    missing = [name for name, (value, weight) in needs.items() if weight and value is None]
-    if missing:
-        raise ValueError(
-            f"{' and '.join(missing)} must be given for mix_weight={mix_weight}, cls_weight={cls_weight}, "
-            f"sim_weight={sim_weight}, penalty_weight={penalty_weight}."
-        )
-    targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
-    like = mixed_logits if clean_logits is None else clean_logits
-    zero = at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
-    parts = {name: zero.clone() for name in LOGITMIX_TERMS}
-    if mix_weight:
-        shares = plan if label_lam is None else plan._replace(lam=label_lam)
-        parts["loss_mix"] = mix_weight * mixed_cross_entropy(mixed_logits, labels, shares, **targets)
-    if cls_weight:
-        parts["loss_cls"] = cls_weight * supervised_loss(clean_logits, labels, **targets)
-    if sim_weight:
-        parts["loss_sim"] = sim_weight * logit_similarity(
-            clean_logits, mixed_logits, plan, norm=sim_norm, reduction=reduction
-        )
-    check_penalty(penalty_weight, problem_type or infer_problem_type(like, labels))
-    if penalty_weight:
-        parts["loss_penalty"] = penalty_weight * confidence_penalty(clean_logits, reduction=reduction)
-    return parts
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a method makes of some images, to look at."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from logitmix_nlp.mixing.mixers import draw_mixture, pixel_scale
+from logitmix_nlp.mixing.mixers import draw_mixture
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.training.methods import get_method
 
@@ -57,14 +58,12 @@ def mixed_examples(
     if not preset.mixes or not preset.mix_site.startswith("input"):
         raise ValueError(f"mix_method={method!r} does not mix pixels.")
     mixture, label_lam = draw_mixture(
-        preset,
+        replace(preset, lam_per_sample=True, mix_pairing="roll"),
         len(images),
         generator,
         lambda logits: F.cross_entropy(logits, labels, reduction="sum"),
-        per_sample=True,
-        pairing="roll",
-        puzzle_options={},
-        pixels=pixel_scale(processor),
+        {"pixel_values": images},
+        processor,
     )
     gradient = None
     if mixture.guide is not None:

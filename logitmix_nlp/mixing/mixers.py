@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How rows are mixed: what is drawn for a batch, and how it is applied to pixels or hidden states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple
@@ -26,21 +26,23 @@ from logitmix_nlp.functional.puzzlemix.adversarial import check_adv_eps, check_a
 from logitmix_nlp.mixing.sites import main_input
 
 __all__ = [
+    "INPUTS",
     "MIXERS",
     "PUZZLE_OPTIONS",
     "Blend",
+    "Drawn",
     "Guide",
+    "Mixer",
     "Mixture",
     "Start",
     "check_mixer",
     "check_puzzle_options",
     "draw_mixture",
-    "make_mixture",
     "mix_rows",
     "pixel_scale",
+    "unguided",
 ]
 
-MIXERS = ("mixup", "cutmix", "puzzlemix")
 ADVERSARIAL_OPTIONS = ("adv_prob", "adv_eps")
 PUZZLE_OPTIONS = (
     "grid", "n_labels", "beta", "gamma", "eta", "neigh_size", "t_eps", "t_size", "quality", *ADVERSARIAL_OPTIONS,
@@ -74,38 +76,83 @@ class Mixture(NamedTuple):
     start: Start | None = None
 
 
-def make_mixture(
-    name: str,
-    plan: MixPlan,
-    generator: torch.Generator,
-    clean_loss: Guide,
-    *,
-    per_sample: bool,
-    puzzle_options: dict[str, Any],
-    pixels: tuple[list[float], list[float]] | None,
-) -> Mixture:
-    """Draw what a mixer needs besides the plan.
+class Drawn(NamedTuple):
+    """All that a mixer may need to make the [`Mixture`] of one batch.
 
     Args:
-        name (`str`): One of `MIXERS`.
-        plan (`MixPlan`): Pairs and shares.
-        generator (`torch.Generator`): Source of the boxes and grids, on the CPU.
+        plan (`MixPlan`): Pairs, and the shares that are aimed at.
+        generator (`torch.Generator`): Source of all further draws, on the CPU.
+        settings ([`MixSettings`]): Arguments of a run, or a method.
         clean_loss (`Guide`): Loss of clean logits, summed over the rows.
-        per_sample (`bool`): Whether each row has a λ of its own, and so a box of its own.
-        puzzle_options (`dict[str, Any]`): Arguments of [`functional.puzzlemix`] out of `PUZZLE_OPTIONS`; a grid that
-            is not given is drawn for each batch. `adv_prob` above 0 switches on the adversarial option, with steps of
-            `adv_eps / 255` (10 if not given).
-        pixels (pair of `list[float]`, *optional*): How pixels were normalised, see [`pixel_scale`].
-
-    Returns:
-        `Mixture`: For one batch.
+        inputs (`Mapping[str, Any]`): Keyword arguments of the model for the batch.
+        processor (`Any`): Tokenizer or image processor, if there is one.
     """
-    if name == "cutmix":
-        return Mixture(plan, partial(_cut, generator=generator, per_sample=per_sample))
-    if name == "puzzlemix":
-        puzzle = _Puzzle(generator, puzzle_options, pixels)
-        return Mixture(plan, puzzle.blend, clean_loss, puzzle.start if puzzle.adversarial else None)
-    return Mixture(plan)
+
+    plan: MixPlan
+    generator: torch.Generator
+    settings: Any
+    clean_loss: Guide
+    inputs: Mapping[str, Any]
+    processor: Any
+
+
+class Mixer(NamedTuple):
+    """A way to mix rows.
+
+    Args:
+        make (`Callable`): Makes the mixture of one batch.
+        words (`str`): What it does, for model cards.
+        papers (`tuple` of `str`): Entries of `BIBTEX`.
+        exchanges (`str`, *optional*): The main input whose parts it exchanges, one of `INPUTS`, at the input alone.
+            `None`: it averages real numbers, anywhere.
+        guided (`bool`): Whether it needs the gradient of the clean loss, within the forward pass.
+        own (`tuple` of `str`): Settings that have a meaning for this mixer alone.
+    """
+
+    make: Callable[[Drawn], Mixture]
+    words: str
+    papers: tuple[str, ...]
+    exchanges: str | None = None
+    guided: bool = False
+    own: tuple[str, ...] = ()
+
+
+def _average(drawn: Drawn) -> Mixture:
+    return Mixture(drawn.plan)
+
+
+def _cut_boxes(drawn: Drawn) -> Mixture:
+    return Mixture(drawn.plan, partial(_cut, generator=drawn.generator, per_sample=drawn.settings.lam_per_sample))
+
+
+def _puzzle(drawn: Drawn) -> Mixture:
+    puzzle = _Puzzle(drawn.generator, drawn.settings.puzzle_settings, pixel_scale(drawn.processor))
+    return Mixture(drawn.plan, puzzle.blend, drawn.clean_loss, puzzle.start if puzzle.adversarial else None)
+
+
+INPUTS = {"pixel_values": "pixels of images"}
+MIXERS: dict[str, Mixer] = {
+    "mixup": Mixer(_average, "λ · row + (1 − λ) · partner, at any site", ("mixup",)),
+    "cutmix": Mixer(
+        _cut_boxes,
+        "a box of each image is replaced by that of its partner; λ is the share that stays",
+        ("cutmix",),
+        exchanges="pixel_values",
+    ),
+    "puzzlemix": Mixer(
+        _puzzle,
+        "what is salient in both images is kept; λ is the mean of the mask",
+        ("puzzlemix",),
+        exchanges="pixel_values",
+        guided=True,
+        own=("puzzle_options",),
+    ),
+}
+
+
+def unguided() -> str:
+    """The mixers that take no gradient within the forward pass, as advice."""
+    return "mixer=" + " or ".join(repr(name) for name, mixer in MIXERS.items() if not mixer.guided)
 
 
 def check_puzzle_options(options: dict[str, Any]) -> None:
@@ -125,19 +172,20 @@ def check_puzzle_options(options: dict[str, Any]) -> None:
 
 
 def check_mixer(name: str, model: nn.Module, *, sharded: bool) -> None:
-    """Refuse mixers of pixels for models that take none, and gradients within the forward pass of sharded parameters.
+    """Refuse mixers of an input that the model does not take, and gradients within a pass of sharded parameters.
 
     Raises:
         ValueError: Saying which methods such a model can use.
     """
-    if name == "puzzlemix" and sharded:
+    mixer, main = MIXERS[name], main_input(model)
+    if mixer.guided and sharded:
         raise ValueError(
-            "mixer='puzzlemix' takes a gradient inside the forward pass, which FSDP and DeepSpeed do not allow: use "
-            "plain DDP (torchrun), or choose mixer='cutmix' or 'mixup'."
+            f"mixer={name!r} takes a gradient inside the forward pass, which FSDP and DeepSpeed do not allow: use "
+            f"plain DDP (torchrun), or choose {unguided()}."
         )
-    if name != "mixup" and main_input(model) != "pixel_values":
+    if mixer.exchanges not in (None, main):
         raise ValueError(
-            f"mixer={name!r} mixes pixels, but {type(model).__name__} takes {main_input(model)}: choose "
+            f"mixer={name!r} mixes {INPUTS[mixer.exchanges]}, but {type(model).__name__} takes {main}: choose "
             "mix_method='mixup', 'manifold_mixup', 'logitmix' or 'lamix', which mix hidden states of any model."
         )
 
@@ -212,25 +260,19 @@ def draw_mixture(
     rows: int,
     generator: torch.Generator,
     clean_loss: Guide,
-    *,
-    per_sample: bool,
-    pairing: str,
-    puzzle_options: dict[str, Any],
-    pixels: tuple[list[float], list[float]] | None,
+    inputs: Mapping[str, Any],
+    processor: Any = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Mixture, torch.Tensor | None]:
     """Draw the mixture of one batch.
 
     Args:
-        settings ([`LogitMixTrainingArguments`] or [`MixMethod`]): `mixer`, `mix_alpha`, `mix_lam` and `label_lam` are
-            read.
+        settings ([`MixSettings`]): Arguments of a run, or a method.
         rows (`int`): Rows of the batch, `B`.
         generator (`torch.Generator`): Source of all draws, on the CPU.
         clean_loss (`Guide`): Loss of clean logits, summed over the rows.
-        per_sample (`bool`): Whether each row has a λ of its own.
-        pairing (`str`): Partners within the batch, one of `PAIRINGS`.
-        puzzle_options (`dict[str, Any]`): See [`make_mixture`].
-        pixels (pair of `list[float]`, *optional*): How pixels were normalised, see [`pixel_scale`].
+        inputs (`Mapping[str, Any]`): Keyword arguments of the model for the batch.
+        processor (`Any`): Tokenizer or image processor, if there is one.
         device (`torch.device` or `str`): Where the plan goes.
 
     Returns:
@@ -239,17 +281,10 @@ def draw_mixture(
     Raises:
         ValueError: See [`functional.sample_plan`] and [`functional.lamix_shares`].
     """
-    drawn = sample_plan(
-        rows, settings.mix_alpha, per_sample=per_sample, pairing=pairing, generator=generator, device=device
-    )
-    plan, label_lam = lamix_shares(drawn, mix_lam=settings.mix_lam, label_lam=settings.label_lam)
-    mixture = make_mixture(
-        settings.mixer,
-        plan,
-        generator,
-        clean_loss,
-        per_sample=per_sample,
-        puzzle_options=puzzle_options,
-        pixels=pixels,
-    )
-    return mixture, label_lam
+    plan = sample_plan(
+        rows, settings.mix_alpha, per_sample=settings.lam_per_sample, pairing=settings.mix_pairing,
+        generator=generator, device=device,
+    )  # fmt: skip
+    plan, label_lam = lamix_shares(plan, mix_lam=settings.mix_lam, label_lam=settings.label_lam)
+    drawn = Drawn(plan, generator, settings, clean_loss, inputs, processor)
+    return MIXERS[settings.mixer].make(drawn), label_lam

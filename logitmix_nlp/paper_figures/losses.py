@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers.trainer import TRAINER_STATE_NAME
 
-from logitmix_nlp.functional.losses import LOSS_TERMS
+from logitmix_nlp.functional.mixing_loss import LOSS_TERMS
 from logitmix_nlp.paper_figures.job import Figure, FigureJob, number_table
 from logitmix_nlp.paper_figures.predictions import named_paths
 from logitmix_nlp.reports.plots import CurvePanel, learning_curves

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from logitmix_nlp.functional.losses import logitmix_parts
 from logitmix_nlp.functional.mixing import mix, sample_plan
+from logitmix_nlp.functional.mixing_loss import mixing_loss_parts
+from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.training.methods import LossWeights, MixMethod, get_method
 
@@ -83,7 +84,7 @@ def parse_figure_method(text: str, depth: int) -> FigureMethod:
     """
     name, separator, place = text.partition("@")
     method = get_method(name)
-    if method.mixer != "mixup":
+    if MIXERS[method.mixer].exchanges:
         raise ValueError(f"{name} mixes regions of images and has no meaning for points: choose another method.")
     if method.lamix_beta < 1:
         raise ValueError(f"{name} trains a second head, which these small networks lack: choose another method.")
@@ -178,7 +179,9 @@ def _loss(
         plan = sample_plan(len(x), row.mix_alpha if alpha is None else alpha, generator=generator)
         layer = method.layers[int(torch.randint(len(method.layers), (), generator=generator))]
         mixed = run_layers(network, mix(run_layers(network, x, 0, layer), plan), layer)
-    parts = logitmix_parts(clean, mixed, labels, plan, **weights.as_dict(), label_smoothing=row.label_smoothing_factor)
+    parts = mixing_loss_parts(
+        clean, mixed, labels, plan, **weights.as_dict(), label_smoothing=row.label_smoothing_factor
+    )
     return sum(parts.values())
 
 

@@ -3,9 +3,10 @@
 
 from dataclasses import asdict, dataclass, replace
 
+from logitmix_nlp.training.settings import SCHEDULES, MixSettings, settings_of
+
 __all__ = [
     "MIX_METHODS",
-    "SCHEDULES",
     "LossWeights",
     "MixMethod",
     "get_method",
@@ -14,8 +15,6 @@ __all__ = [
     "step_weights",
     "warmup_probability",
 ]
-
-SCHEDULES = ("random", "alternate")
 
 
 @dataclass(frozen=True)
@@ -41,47 +40,26 @@ class LossWeights:
         return bool(self.cls_weight or self.sim_weight or self.penalty_weight)
 
     def as_dict(self) -> dict[str, float]:
-        """Return the weights as keyword arguments of [`functional.logitmix_parts`]."""
+        """Return the weights as keyword arguments of [`functional.mixing_loss_parts`]."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class MixMethod:
-    """Settings a method's paper uses; `LogitMixTrainingArguments` fills them in where the user set nothing.
+@dataclass
+class MixMethod(MixSettings):
+    """What a method's paper uses; `LogitMixTrainingArguments` takes it wherever the user set nothing.
 
     Args:
-        mix_weight (`float`): Weight of `L_mix` (Eq. 2).
-        cls_weight (`float`): Weight of the clean loss `L_cls` (Eq. 3).
-        sim_weight (`float`): Weight of `L_sim` (Eq. 3).
-        paper (`str`): Where the method comes from.
-        mixer (`str`): How rows are mixed, one of `mixup`, `cutmix` and `puzzlemix`.
-        mix_alpha (`float`): α of λ ~ Beta(α, α).
-        mix_prob (`float`): Probability that a batch is mixed at all.
-        mix_site (`str`): Where in the model rows are mixed.
-        penalty_weight (`float`): Weight β of the confidence penalty.
-        label_smoothing_factor (`float`): ε of label smoothing.
-        lam_per_sample (`bool`): Whether each row has a λ of its own.
-        mix_lam (`str`): What rows are mixed by, see [`functional.lamix_shares`].
-        label_lam (`str`): What labels are mixed by, see [`functional.lamix_shares`].
-        mix_schedule (`str`): Which steps mix, see [`mixing_probability`].
-        lamix_beta (`float`): Share β of the labels in the targets, see [`functional.lamix_parts`].
+        papers (`tuple` of `str`): Entries of `BIBTEX` that describe its loss; those of its mixer and other settings
+            are cited with it.
     """
 
-    mix_weight: float
-    cls_weight: float
-    sim_weight: float
-    paper: str
-    mixer: str = "mixup"
-    mix_alpha: float = 3.0
-    mix_prob: float = 1.0
-    mix_site: str = "input|layer:-1"
-    penalty_weight: float = 0.0
-    label_smoothing_factor: float = 0.0
-    lam_per_sample: bool = False
-    mix_lam: str = "drawn"
-    label_lam: str = "mixed"
-    mix_schedule: str = "random"
-    lamix_beta: float = 1.0
+    papers: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        """Take the preset of every setting that the row leaves out."""
+        for name, setting in settings_of(type(self)).items():
+            if getattr(self, name) is None:
+                setattr(self, name, setting.preset)
 
     @property
     def mixes(self) -> bool:
@@ -89,34 +67,30 @@ class MixMethod:
         return bool(self.mix_weight or self.sim_weight)
 
 
-LOGITMIX = "Bang et al., Logit Mixing Training for More Reliable and Accurate Prediction, IJCAI 2022"
-MANIFOLD_MIXUP = "Verma et al., Manifold Mixup: Better Representations by Interpolating Hidden States, ICML 2019"
-CUTMIX = "Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers, ICCV 2019, arXiv:1905.04899"
-PUZZLEMIX = "Kim et al., Puzzle Mix: Exploiting Saliency and Local Statistics, ICML 2020, arXiv:2009.06962"
-SMOOTHING = "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv:1512.00567"
-PENALTY = (
-    "Pereyra et al., Regularizing Neural Networks by Penalizing Confident Output Distributions, 2017, arXiv:1701.06548"
-)
-LAMIX = "Anonymous, Bypassing the Random Input Mixing in Mixup (LaMix), under double-blind review"
+MIXED = {"mix_weight": 1.0, "cls_weight": 0.0}
+LOGITMIX = {"mix_weight": 1.0, "cls_weight": 1.0, "papers": ("logitmix",)}
 CUT = {"mixer": "cutmix", "mix_alpha": 1.0, "mix_site": "input"}
 PUZZLE = {"mixer": "puzzlemix", "mix_alpha": 1.0, "mix_site": "input"}
-APART = {"lam_per_sample": True, "mix_lam": "half", "label_lam": "drawn", "mix_schedule": "alternate"}
+LAMIX = {
+    **MIXED, "lam_per_sample": True, "mix_lam": "half", "label_lam": "drawn", "mix_schedule": "alternate",
+    "papers": ("lamix",),
+}  # fmt: skip
 MIX_METHODS = {
-    "vanilla": MixMethod(0.0, 1.0, 0.0, paper="plain fine-tuning, the baseline of every table"),
-    "mixup": MixMethod(1.0, 0.0, 0.0, paper="Sun et al., Mixup-Transformer, COLING 2020, arXiv:2010.02394"),
-    "logitmix": MixMethod(1.0, 1.0, 1.0, paper=LOGITMIX),
-    "logitmix_m": MixMethod(1.0, 1.0, 1.0, paper=LOGITMIX),
-    "logitmix_c": MixMethod(1.0, 1.0, 0.1, paper=LOGITMIX, **CUT),
-    "logitmix_p": MixMethod(1.0, 1.0, 0.5, paper=LOGITMIX, **PUZZLE),
+    "vanilla": MixMethod(),
+    "mixup": MixMethod(**MIXED, papers=("mixup_transformer",)),
+    "logitmix": MixMethod(**LOGITMIX, sim_weight=1.0),
+    "logitmix_m": MixMethod(**LOGITMIX, sim_weight=1.0),
+    "logitmix_c": MixMethod(**LOGITMIX, sim_weight=0.1, **CUT),
+    "logitmix_p": MixMethod(**LOGITMIX, sim_weight=0.5, **PUZZLE),
     "manifold_mixup": MixMethod(
-        1.0, 0.0, 0.0, paper=MANIFOLD_MIXUP, mix_alpha=2.0, mix_site="input|embeddings,layer:0-1"
+        **MIXED, mix_alpha=2.0, mix_site="input|embeddings,layer:0-1", papers=("manifold_mixup",)
     ),
-    "cutmix": MixMethod(1.0, 0.0, 0.0, paper=CUTMIX, **CUT),
-    "puzzlemix": MixMethod(1.0, 0.0, 0.0, paper=PUZZLEMIX, **PUZZLE),
-    "lamix": MixMethod(1.0, 0.0, 0.0, paper=LAMIX, mix_alpha=1.0, lamix_beta=0.5, **APART),
-    "lamix_p": MixMethod(1.0, 0.0, 0.0, paper=LAMIX, **PUZZLE, **APART),
-    "label_smoothing": MixMethod(0.0, 1.0, 0.0, paper=SMOOTHING, label_smoothing_factor=0.1),
-    "confidence_penalty": MixMethod(0.0, 1.0, 0.0, paper=PENALTY, penalty_weight=0.1),
+    "cutmix": MixMethod(**MIXED, **CUT, papers=("cutmix",)),
+    "puzzlemix": MixMethod(**MIXED, **PUZZLE, papers=("puzzlemix",)),
+    "lamix": MixMethod(**LAMIX, mix_alpha=1.0, lamix_beta=0.5),
+    "lamix_p": MixMethod(**LAMIX, **PUZZLE),
+    "label_smoothing": MixMethod(label_smoothing_factor=0.1, papers=("label_smoothing",)),
+    "confidence_penalty": MixMethod(penalty_weight=0.1, papers=("confidence_penalty",)),
 }
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
-from logitmix_nlp.functional.lamix import lamix_parts
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan
-from logitmix_nlp.mixing.mixers import Mixture, check_mixer, draw_mixture, pixel_scale
+from logitmix_nlp.functional.mixing_loss import mixing_loss_parts
+from logitmix_nlp.mixing.mixers import Mixture, check_mixer, draw_mixture
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rng import step_generator
@@ -191,12 +191,12 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             return (loss, outputs) if return_outputs else loss
         self._computed = True
         self._probe(model, inputs, labels)
-        mixture, site, weights, label_lam = self._draw(labels)
+        mixture, site, weights, label_lam = self._draw(inputs, labels)
         outputs, clean, mixed, plan = self._forward(model, inputs, mixture, site, weights)
         clean_logits, clean_soft = split_logits(clean, self.num_labels)
         mixed_logits, mixed_soft = split_logits(mixed, self.num_labels)
         problem_type = self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels)
-        parts = lamix_parts(
+        parts = mixing_loss_parts(
             clean_logits, mixed_logits, labels, plan, **weights.as_dict(), **self.args.loss_options,
             clean_soft=clean_soft, mixed_soft=mixed_soft, label_lam=label_lam, problem_type=problem_type,
             reduction="sum",
@@ -227,7 +227,9 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         return loss, scale_outputs(logits, self._temperature), labels
 
-    def _draw(self, labels: torch.Tensor) -> tuple[Mixture | None, Site | None, LossWeights, torch.Tensor | None]:
+    def _draw(
+        self, inputs: dict[str, Any], labels: torch.Tensor
+    ) -> tuple[Mixture | None, Site | None, LossWeights, torch.Tensor | None]:
         """Decide what this batch does, and which shares labels have if not those of the rows.
 
         All processes agree on the site and the weights, each has its own mixture.
@@ -248,9 +250,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             return None, None, weights, None
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         mixture, label_lam = draw_mixture(
-            args, len(labels), generator, partial(self._clean_loss, labels=labels), per_sample=args.lam_per_sample,
-            pairing=args.mix_pairing, puzzle_options=args.puzzle_settings, pixels=pixel_scale(self.processing_class),
-            device=labels.device,
+            args, len(labels), generator, partial(self._clean_loss, labels=labels), inputs, self.processing_class,
+            labels.device,
         )  # fmt: skip
         return mixture, self._sites[int(site_draw * len(self._sites))], weights, label_lam
 

@@ -2,6 +2,7 @@
 """What stock `TrainingArguments` takes without a word and stumbles over later, or trains nonsense with."""
 
 import json
+from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.trainer_utils import FSDPOption
 
-__all__ = ["check_numbers", "check_reporters", "check_texts"]
+__all__ = ["check_number", "check_numbers", "check_reporters", "check_texts"]
 
 INFINITY = float("inf")
 COUNTS = {
@@ -51,14 +52,14 @@ def check_numbers(args: Any) -> None:
         if value is not None and (not isinstance(value, Integral) or value < least):
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
     for name, (fits, allowed) in RANGES.items():
-        _check(args, name, fits, allowed)
+        check_number(name, getattr(args, name), fits, allowed)
     for name in ("logging", "eval", "save"):
         if getattr(args, f"{name}_strategy") == "steps":
-            _check(args, f"{name}_steps", lambda x: abs(x) < INFINITY, "steps, or a share of training below 1")
+            steps = getattr(args, f"{name}_steps")
+            check_number(f"{name}_steps", steps, lambda x: abs(x) < INFINITY, "steps, or a share of training below 1")
     if not args.max_steps or args.max_steps <= 0:  # else epochs are not counted
-        _check(
-            args, "num_train_epochs", lambda x: 0 <= x < INFINITY, "finite and at least 0 where max_steps is not set"
-        )
+        allowed = "finite and at least 0 where max_steps is not set"
+        check_number("num_train_epochs", args.num_train_epochs, lambda x: 0 <= x < INFINITY, allowed)
 
 
 def check_texts(args: Any) -> None:
@@ -123,7 +124,11 @@ def check_reporters(names: list[str]) -> None:
             )
 
 
-def _check(args: Any, name: str, fits: Any, allowed: str) -> None:
-    value = getattr(args, name)
+def check_number(name: str, value: Any, fits: Callable[[Any], bool], allowed: str) -> None:
+    """Refuse what is no number or does not fit; `None` is left alone.
+
+    Raises:
+        ValueError: Naming the argument, what is allowed and what was given.
+    """
     if value is not None and (not isinstance(value, Real) or not fits(value)):
         raise ValueError(f"{name} must be {allowed}, got {value!r}.")

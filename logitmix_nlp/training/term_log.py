@@ -5,7 +5,7 @@ import torch
 from accelerate import Accelerator
 from transformers.utils import logging
 
-from logitmix_nlp.functional.losses import LOSS_TERMS
+from logitmix_nlp.functional.mixing_loss import LOSS_TERMS
 
 __all__ = ["TermLog"]
 

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from logitmix_nlp.functional import MixPlan, cutmix, logitmix_parts, sample_boxes, sample_plan
+from logitmix_nlp.functional import MixPlan, cutmix, mixing_loss_parts, sample_boxes, sample_plan
 
 SIZES = [(32, 32), (31, 17), (1, 9), (224, 200)]
 
@@ -107,7 +107,7 @@ def test_gradients_and_the_loss_core(boxes):
     shares = mixed_plan.lam + (1 - mixed_plan.lam)[plan.index.argsort()]
     torch.testing.assert_close(images.grad.mean((1, 2, 3)), shares)
     logits, labels = torch.randn(2, 4, 3), torch.randint(3, (4,))
-    parts = logitmix_parts(*logits, labels, mixed_plan, mix_weight=0, cls_weight=0, sim_weight=1)
+    parts = mixing_loss_parts(*logits, labels, mixed_plan, mix_weight=0, cls_weight=0, sim_weight=1)
     lam = mixed_plan.lam[:, None]
     gap = lam * logits[0] + (1 - lam) * logits[0][plan.index] - logits[1]
     torch.testing.assert_close(parts["loss_sim"], gap.square().mean())

@@ -9,9 +9,9 @@ from transformers.trainer_pt_utils import LabelSmoother
 from logitmix_nlp.functional import (
     MixPlan,
     logit_similarity,
-    logitmix_parts,
     mix,
     mixed_cross_entropy,
+    mixing_loss_parts,
     supervised_loss,
 )
 
@@ -136,7 +136,7 @@ def test_gradients_of_the_whole_loss_match_finite_differences(problem_type):
     weights = {"mix_weight": 0.7, "cls_weight": 1.3, "sim_weight": 0.4}
 
     def loss(a, b):
-        return sum(logitmix_parts(a, b, labels.double() if problem_type == "regression" else labels,
+        return sum(mixing_loss_parts(a, b, labels.double() if problem_type == "regression" else labels,
                                   constant(0.3), **weights).values())  # fmt: skip
 
     assert gradcheck(loss, (clean, mixed))
@@ -144,7 +144,7 @@ def test_gradients_of_the_whole_loss_match_finite_differences(problem_type):
 
 def test_parts_are_the_weighted_terms():
     mixed, plan = LOGITS.flip(0), constant(0.3)
-    parts = logitmix_parts(LOGITS, mixed, LABELS, plan, mix_weight=2.0, cls_weight=3.0, sim_weight=0.5)
+    parts = mixing_loss_parts(LOGITS, mixed, LABELS, plan, mix_weight=2.0, cls_weight=3.0, sim_weight=0.5)
     torch.testing.assert_close(parts["loss_mix"], 2.0 * mixed_cross_entropy(mixed, LABELS, plan))
     torch.testing.assert_close(parts["loss_cls"], 3.0 * supervised_loss(LOGITS, LABELS))
     torch.testing.assert_close(parts["loss_sim"], 0.5 * logit_similarity(LOGITS, mixed, plan))
@@ -152,17 +152,17 @@ def test_parts_are_the_weighted_terms():
 
 
 def test_terms_of_weight_zero_need_no_logits_and_are_zero():
-    clean_only = logitmix_parts(LOGITS, None, LABELS, None, mix_weight=0, cls_weight=1, sim_weight=0)
+    clean_only = mixing_loss_parts(LOGITS, None, LABELS, None, mix_weight=0, cls_weight=1, sim_weight=0)
     assert clean_only["loss_mix"] == clean_only["loss_sim"] == 0
     torch.testing.assert_close(clean_only["loss_cls"], supervised_loss(LOGITS, LABELS))
-    mixed_only = logitmix_parts(None, LOGITS, LABELS, constant(0.5), mix_weight=1, cls_weight=0, sim_weight=0)
+    mixed_only = mixing_loss_parts(None, LOGITS, LABELS, constant(0.5), mix_weight=1, cls_weight=0, sim_weight=0)
     assert mixed_only["loss_cls"] == mixed_only["loss_sim"] == 0
 
 
 def test_rows_sum_to_the_batch():
     options = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
-    by_row = logitmix_parts(LOGITS, LOGITS.flip(0), LABELS, constant(0.3), **options, reduction="none")
-    total = logitmix_parts(LOGITS, LOGITS.flip(0), LABELS, constant(0.3), **options, reduction="sum")
+    by_row = mixing_loss_parts(LOGITS, LOGITS.flip(0), LABELS, constant(0.3), **options, reduction="none")
+    total = mixing_loss_parts(LOGITS, LOGITS.flip(0), LABELS, constant(0.3), **options, reduction="sum")
     for name in by_row:
         assert by_row[name].shape == (3,)
         torch.testing.assert_close(by_row[name].sum(), total[name])
@@ -182,12 +182,12 @@ def test_half_precision_logits_are_computed_in_float32(dtype):
 def test_impossible_weights_are_refused(weights):
     names = ("mix_weight", "cls_weight", "sim_weight")
     with pytest.raises(ValueError, match="at least 0 and not all 0"):
-        logitmix_parts(LOGITS, LOGITS, LABELS, constant(0.5), **dict(zip(names, weights, strict=True)))
+        mixing_loss_parts(LOGITS, LOGITS, LABELS, constant(0.5), **dict(zip(names, weights, strict=True)))
 
 
 def test_bad_calls_say_what_is_wrong():
     with pytest.raises(ValueError, match="mixed_logits and plan must be given"):
-        logitmix_parts(LOGITS, None, LABELS, None, mix_weight=1, cls_weight=1, sim_weight=1)
+        mixing_loss_parts(LOGITS, None, LABELS, None, mix_weight=1, cls_weight=1, sim_weight=1)
     with pytest.raises(ValueError, match="no meaning for regression"):
         supervised_loss(LOGITS[:, :1], torch.rand(3), label_smoothing=0.1)
     with pytest.raises(ValueError, match="no meaning for multi_label"):
@@ -200,7 +200,7 @@ def test_bad_calls_say_what_is_wrong():
         supervised_loss(LOGITS, torch.rand(3, 2))
     with pytest.raises(ValueError, match="shape"):
         supervised_loss(torch.randn(3, 4, 5), LABELS)
-    with pytest.raises(ValueError, match="'mse' or 'l2'"):
+    with pytest.raises(ValueError, match="norm must be one of mse, l2"):
         logit_similarity(LOGITS, LOGITS, constant(0.5), norm="l1")
     with pytest.raises(ValueError, match="one shape"):
         logit_similarity(LOGITS, LOGITS[:, :2], constant(0.5))

@@ -6,7 +6,7 @@ from puzzlemix_oracles import digits
 from logitmix_nlp.functional import (
     MixPlan,
     adversarial_noise,
-    logitmix_parts,
+    mixing_loss_parts,
     perturb,
     puzzlemix,
     saliency,
@@ -141,7 +141,7 @@ def test_the_loss_core_takes_the_plan_of_the_mixed_images():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10))
     mixed, mixed_plan = puzzlemix(images, plan, salient, grid=4)
     labels, clean_logits, mixed_logits = torch.randint(10, (6,)), model(images), model(mixed)
-    parts = logitmix_parts(clean_logits, mixed_logits, labels, mixed_plan, mix_weight=1, cls_weight=1, sim_weight=1)
+    parts = mixing_loss_parts(clean_logits, mixed_logits, labels, mixed_plan, mix_weight=1, cls_weight=1, sim_weight=1)
     own, other = (
         torch.nn.functional.cross_entropy(mixed_logits, target, reduction="none")
         for target in (labels, labels[plan.index])

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
+from logitmix_nlp import functional
 from logitmix_nlp.functional import (
     MixPlan,
     global_soft_label,
-    lamix_parts,
     lamix_shares,
-    logitmix_parts,
+    mixing_loss_parts,
     soft_label_loss,
 )
 
@@ -58,7 +58,7 @@ def target_of_equation_10(lam: list[float], beta: float, soft: torch.Tensor) -> 
 
 def test_mixed_rows_learn_the_target_of_equation_10():
     lam, mixed, soft = [0.9, 0.2, 0.6], logits(0), logits(1)
-    parts = lamix_parts(
+    parts = mixing_loss_parts(
         None, mixed, LABELS, PLAN, **MIXED_ONLY, beta=0.3, mixed_soft=soft, label_lam=torch.tensor(lam).double()
     )
     logq = mixed - mixed.exp().sum(1, keepdim=True).log()
@@ -70,7 +70,7 @@ def test_mixed_rows_learn_the_target_of_equation_10():
 def test_clean_rows_learn_their_label_and_the_global_one():
     clean, soft = logits(2), logits(3)
     weights = {"mix_weight": 0.0, "cls_weight": 1.0, "sim_weight": 0.0}
-    parts = lamix_parts(clean, None, LABELS, None, **weights, beta=0.3, clean_soft=soft, reduction="none")
+    parts = mixing_loss_parts(clean, None, LABELS, None, **weights, beta=0.3, clean_soft=soft, reduction="none")
     logq = clean - clean.exp().sum(1, keepdim=True).log()
     own = -logq[torch.arange(3), LABELS]
     torch.testing.assert_close(parts["loss_cls"], 0.3 * own)
@@ -80,13 +80,13 @@ def test_clean_rows_learn_their_label_and_the_global_one():
 def test_each_cross_entropy_brings_its_soft_label_and_the_similarity_none():
     clean, mixed, soft = logits(4), logits(5), logits(6)
     weights = {"mix_weight": 0.7, "cls_weight": 1.3, "sim_weight": 0.4}
-    plain = logitmix_parts(clean, mixed, LABELS, PLAN, **weights)
-    parts = lamix_parts(clean, mixed, LABELS, PLAN, **weights, beta=0.25, clean_soft=soft, mixed_soft=2 * soft)
+    plain = mixing_loss_parts(clean, mixed, LABELS, PLAN, **weights)
+    parts = mixing_loss_parts(clean, mixed, LABELS, PLAN, **weights, beta=0.25, clean_soft=soft, mixed_soft=2 * soft)
     for name, share in {"loss_mix": 0.25, "loss_cls": 0.25, "loss_sim": 1.0}.items():
         torch.testing.assert_close(parts[name], share * plain[name])
     both = 0.7 * soft_label_loss(mixed, 2 * soft) + 1.3 * soft_label_loss(clean, soft)
     torch.testing.assert_close(parts["loss_soft"], 0.75 * both)
-    assert torch.equal(torch.stack(list(plain.values())), torch.stack(list(lamix_parts(
+    assert torch.equal(torch.stack(list(plain.values())), torch.stack(list(mixing_loss_parts(
         clean, mixed, LABELS, PLAN, **weights, clean_soft=soft, mixed_soft=soft
     ).values())))  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_gradients_by_both_heads_and_the_features_are_finite_differences():
     heads = [torch.randn(4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2)]
 
     def loss(features, classifier, twin):
-        parts = lamix_parts(
+        parts = mixing_loss_parts(
             None, features @ classifier.T, LABELS, PLAN, **MIXED_ONLY, beta=0.4, mixed_soft=features @ twin.T
         )
         return sum(parts.values())
@@ -110,7 +110,7 @@ def test_random_shares_of_labels_add_noise_and_nothing_else():
 
     def loss(lam):
         options = {"beta": 0.5, "mixed_soft": logits(7), "label_lam": torch.full((3,), lam, dtype=torch.float64)}
-        return sum(lamix_parts(None, logits(8), LABELS, PLAN, **MIXED_ONLY, **options).values())
+        return sum(mixing_loss_parts(None, logits(8), LABELS, PLAN, **MIXED_ONLY, **options).values())
 
     torch.testing.assert_close((loss(0.1) + loss(0.9)) / 2, loss(0.5))
     assert loss(0.1) != loss(0.5)
@@ -137,13 +137,21 @@ def test_shares_of_rows_and_labels():
 )
 def test_impossible_soft_labels(options, message):
     with pytest.raises(ValueError, match=message):
-        lamix_parts(None, logits(0), LABELS, PLAN, **MIXED_ONLY, **options)
+        mixing_loss_parts(None, logits(0), LABELS, PLAN, **MIXED_ONLY, **options)
 
 
 def test_soft_labels_need_classes():
     with pytest.raises(ValueError, match="beta=0.5 .* has no meaning for regression: set it to 1"):
-        lamix_parts(None, torch.zeros(3, 1), torch.rand(3), PLAN, **MIXED_ONLY, beta=0.5, mixed_soft=torch.zeros(3, 1))
+        mixing_loss_parts(
+            None, torch.zeros(3, 1), torch.rand(3), PLAN, **MIXED_ONLY, beta=0.5, mixed_soft=torch.zeros(3, 1)
+        )
     with pytest.raises(ValueError, match="mix_lam must be one of drawn, half"):
         lamix_shares(PLAN, mix_lam="0.5", label_lam="mixed")
     with pytest.raises(ValueError, match="label_lam must be one of mixed, drawn, half"):
         lamix_shares(PLAN, mix_lam="half", label_lam="mask")
+
+
+@pytest.mark.parametrize("name", ["logitmix_parts", "lamix_parts"])
+def test_the_old_names_of_the_loss_work_and_warn(name):
+    with pytest.warns(DeprecationWarning, match=f"{name} is now logitmix_nlp.functional.mixing_loss_parts"):
+        assert getattr(functional, name) is mixing_loss_parts

@@ -12,7 +12,7 @@ from transformers import ViTImageProcessor
 
 import logitmix_nlp.mixing.mixers as mixers_module
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.functional import MixPlan, logitmix_parts, puzzlemix, saliency
+from logitmix_nlp.functional import MixPlan, mixing_loss_parts, puzzlemix, saliency
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites, list_sites
@@ -124,19 +124,11 @@ def test_mixing_pixels_gives_bitwise_the_loss_of_the_core(tmp_path, fixed, name,
     """The Trainer's loss, and the functional core on logits of the same 2B rows, as for text."""
     images, labels = pictures.batch(name, 4)
     model, preset = pictures.model(name), MIX_METHODS[method]
-    mixture = mixers_module.make_mixture(
-        preset.mixer,
-        mixers.sample_plan(),
-        torch.Generator(),
-        None,
-        per_sample=False,
-        puzzle_options={},
-        pixels=None,
-    )
+    mixture, _ = mixers.draw_mixture(preset, 4, torch.Generator(), None, {})
     mixed, plan = mixture.blend(images, mixture.plan, None)
     clean, mixed = model(pixel_values=torch.cat([images, mixed])).logits.split(4)
     weights = {term: getattr(preset, term) for term in ("mix_weight", "cls_weight", "sim_weight")}
-    parts = logitmix_parts(clean, mixed, labels, plan, **weights, reduction="sum")
+    parts = mixing_loss_parts(clean, mixed, labels, plan, **weights, reduction="sum")
     seen = []
 
     class Watching(LogitMixTrainer):
@@ -157,11 +149,10 @@ def test_saliency_costs_logitmix_p_no_forward_pass_and_no_method_a_gradient(fixe
     )
     mixer, (site,) = SiteMixer(model), find_sites(model, "input")
     assert list_sites(model)[0] == "input"
-    plan = MixPlan(INDEX, torch.full((4,), LAM))
-    options = {"per_sample": False, "puzzle_options": {}, "pixels": None}
-    mixture = mixers_module.make_mixture(
-        "puzzlemix", plan, torch.Generator(), lambda logits: F.cross_entropy(logits, labels), **options
+    mixture, _ = mixers.draw_mixture(
+        MIX_METHODS["puzzlemix"], 4, torch.Generator(), lambda logits: F.cross_entropy(logits, labels), {}
     )
+    plan = mixture.plan
     before = images.clone()
     for keep_clean, expected in ((True, [(4, True), (4, True)]), (False, [(4, False), (4, True)])):
         passes.clear()
@@ -197,5 +188,5 @@ def test_presets_are_what_the_arguments_hold(tmp_path):
     for method in pictures.METHODS:
         args = tiny.arguments(tmp_path, mix_method=method)
         preset = dataclasses.asdict(MIX_METHODS[method])
-        del preset["paper"]
+        del preset["papers"]
         assert {name: getattr(args, name) for name in preset} == preset

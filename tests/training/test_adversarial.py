@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The adversarial option of PuzzleMix in the Trainer: against its steps written out, and its bounds."""
 
+from dataclasses import replace
+
 import pictures
 import pytest
 import tiny
@@ -10,7 +12,8 @@ from transformers import ViTImageProcessor
 import logitmix_nlp.mixing.mixers as mixers_module
 from logitmix_nlp.functional import AdversarialDraw, MixPlan, puzzlemix, saliency
 from logitmix_nlp.mixing import mixers
-from logitmix_nlp.mixing.mixers import make_mixture
+from logitmix_nlp.mixing.mixers import draw_mixture
+from logitmix_nlp.training.methods import MIX_METHODS
 
 INDEX, LAM, GRID, LENGTH = torch.tensor([1, 2, 3, 0]), 0.4, 4, 0.7
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
@@ -154,13 +157,11 @@ def test_a_resumed_run_draws_the_same_noise(tmp_path):
 
 
 def test_batches_are_perturbed_as_often_as_asked(tmp_path):
-    plan = MixPlan(INDEX, torch.full((4,), LAM))
+    method = replace(MIX_METHODS["puzzlemix"], puzzle_options={"adv_prob": 0.1})
     images, perturbed = torch.rand(4, 1, 4, 4), 0
     for seed in range(300):
         generator = torch.Generator().manual_seed(seed)
-        mixture = make_mixture(
-            "puzzlemix", plan, generator, None, per_sample=False, puzzle_options={"adv_prob": 0.1}, pixels=None
-        )
+        mixture, _ = draw_mixture(method, 4, generator, None, {})
         perturbed += not torch.equal(mixture.start(images), images)
     assert abs(perturbed / 300 - 0.19) < 0.07  # 1 - 0.9^2
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, Trainer
 
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.functional import MixPlan, logitmix_parts, sample_plan
+from logitmix_nlp.functional import MixPlan, mixing_loss_parts, sample_plan
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
@@ -56,7 +56,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
     with mixer.installed():
         probe(mixer, model, batch, 4, find_sites(model, "layer:1"), needs_similarity=True)
         logits = model(**mixer.activate(batch, plan, *find_sites(model, "layer:1"), keep_clean=True)).logits
-    parts = logitmix_parts(logits[:4], logits[4:], targets, plan, **BALANCED, sim_norm="l2")
+    parts = mixing_loss_parts(logits[:4], logits[4:], targets, plan, **BALANCED, sim_norm="l2")
     sum(parts.values()).backward()
     recorder = tiny.GradientRecorder()
     run = tiny.trainer(

@@ -34,6 +34,7 @@ from logitmix_nlp.publishing.card.method import describe_method, method_tag
 from logitmix_nlp.publishing.card.recipe import progress, recipe, selected_by, versions
 from logitmix_nlp.publishing.card.results import MIN_ROWS, classification_metrics, number_of_resamples, score_metrics
 from logitmix_nlp.publishing.hub.public_text import last_part, public_command
+from logitmix_nlp.training.methods import get_method
 
 __all__ = ["card_facts", "evaluate_predictions"]
 
@@ -196,7 +197,7 @@ def _rows(dataset: Any) -> int | None:
 
 
 def _tags(args: Any, measured: bool) -> list[str]:
-    family = ["logitmix"] if args.mix_method.startswith("logitmix") else []
+    family = ["logitmix"] * ("logitmix" in get_method(args.mix_method).papers)
     return [LIBRARY_TAG] + ["calibration"] * measured + family + [method_tag(args.mix_method)]
 
 

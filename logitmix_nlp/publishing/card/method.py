@@ -4,12 +4,14 @@
 from collections.abc import Sequence
 
 from logitmix_nlp.functional.checks import REGRESSION
-from logitmix_nlp.publishing.card.citations import cited_papers
+from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.publishing.card.facts import MethodFacts
-from logitmix_nlp.training.arguments import PRESET_FIELDS, LogitMixTrainingArguments
+from logitmix_nlp.training.arguments import LogitMixTrainingArguments
+from logitmix_nlp.training.citations import bibtex, paper_name
 from logitmix_nlp.training.methods import get_method
+from logitmix_nlp.training.settings import settings_of
 
-__all__ = ["METHOD_FIELDS", "TERMS", "describe_method", "method_tag"]
+__all__ = ["TERMS", "describe_method", "method_tag"]
 
 # Logged name of a term -> its weight's field, sign and symbol in the equation, and what it is.
 TERMS = {
@@ -26,18 +28,16 @@ TERMS = {
     ),
 }
 NORMS = {"mse": "mean square distance", "l2": "Euclidean distance"}
-MIXERS = {
-    "mixup": "λ · row + (1 − λ) · partner",
-    "cutmix": "a box of each image is replaced by that of its partner; λ is the share that stays",
-    "puzzlemix": "what is salient in both images is kept; λ is the mean of the mask",
-}
 WARMUPS = {
     "step": "plain for the first 10% of the steps",
     "grad": "plain for the first 20% of the steps, then the full loss with rising probability, always from 70%",
 }
-METHOD_FIELDS = (
-    "mix_method", *PRESET_FIELDS, "sim_norm", "mix_pairing", "puzzle_options", "mix_warmup", "lamix_detach_features",
-)  # fmt: skip
+# Settings whose value has words of its own below; any other that was changed is told by its name.
+TOLD = {
+    "mixer", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "penalty_weight", "sim_norm",
+    "mix_prob", "label_smoothing_factor", "mix_schedule", "mix_warmup", "lam_per_sample", "mix_lam", "label_lam",
+    "mix_pairing", "lamix_beta", "puzzle_options",
+}  # fmt: skip
 
 
 def method_tag(name: str) -> str:
@@ -69,16 +69,17 @@ def describe_method(
     terms = tuple(
         (symbol, text.format(loss=loss, norm=NORMS[args.sim_norm], lam=lam)) for _, _, symbol, text in weighted
     )
-    citations = cited_papers(
-        args.mix_method,
-        args.mixer if mixed else None,
-        smoothed=bool(args.label_smoothing_factor),
-        penalized=bool(args.penalty_weight),
-        measured=measured,
-        rescaled=rescaled,
-    )
-    settings = tuple(_mixing(args, sites) if mixed else ()) + tuple(_smoothing(args))
-    return MethodFacts(args.mix_method, method.paper, f"L = {equation.lstrip('+ ')}", terms, settings, citations)
+    changed = {
+        name: setting for name, setting in settings_of(type(args)).items() if getattr(args, name) != setting.preset
+    }
+    papers = [*method.papers, *(key for setting in changed.values() for key in setting.papers)]
+    papers += MIXERS[args.mixer].papers if mixed else ()
+    papers += ["calibration"] * measured + ["temperature"] * rescaled
+    settings = [*(_mixing(args, sites) if mixed else ()), *_smoothing(args)]
+    settings += [(name, str(getattr(args, name))) for name in changed if name not in TOLD]
+    named = "; ".join(map(paper_name, method.papers)) or "plain fine-tuning, the baseline of every table"
+    loss = f"L = {equation.lstrip('+ ')}"
+    return MethodFacts(args.mix_method, named, loss, terms, tuple(settings), bibtex(papers))
 
 
 def _weight(args: LogitMixTrainingArguments, name: str) -> float:
@@ -92,7 +93,7 @@ def _weight(args: LogitMixTrainingArguments, name: str) -> float:
 def _mixing(args: LogitMixTrainingArguments, sites: Sequence[str]) -> list[tuple[str, str]]:
     drawn = ", one drawn per step" if len(sites) > 1 else ""
     settings = [
-        ("rows are mixed by", f"{args.mixer}: {MIXERS[args.mixer]}"),
+        ("rows are mixed by", f"{args.mixer}: {MIXERS[args.mixer].words}"),
         ("where in the model", f"{', '.join(sites)}{drawn}"),
         ("λ", f"Beta(α, α) with α = {args.mix_alpha:g}, drawn for each {'row' if args.lam_per_sample else 'batch'}"),
         ("partners", args.mix_pairing),

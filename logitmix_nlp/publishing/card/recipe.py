@@ -9,10 +9,10 @@ from typing import Any
 
 from transformers import TrainerState, TrainingArguments
 
-from logitmix_nlp.publishing.card.method import METHOD_FIELDS
 from logitmix_nlp.publishing.hub.public_text import public_text
 from logitmix_nlp.publishing.hub.secrets import is_secret_name
 from logitmix_nlp.training.neutral_arguments import NEUTRAL, SCORING
+from logitmix_nlp.training.settings import settings_of
 
 __all__ = ["progress", "recipe", "selected_by", "versions", "weights_step"]
 
@@ -52,7 +52,8 @@ def recipe(args: TrainingArguments, state: TrainerState) -> tuple[tuple[str, str
 
 def _is_changed(args: TrainingArguments, field: Any) -> bool:
     name = field.name
-    if name in METHOD_FIELDS or name in NEUTRAL | SCORING or name.startswith(SILENT) or is_secret_name(name):
+    of_the_method = {"mix_method", *settings_of(type(args))}
+    if name in of_the_method | NEUTRAL | SCORING or name.startswith(SILENT) or is_secret_name(name):
         return False
     default = field.default_factory() if field.default is MISSING else field.default
     value = getattr(args, field.name)

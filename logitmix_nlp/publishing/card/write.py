@@ -31,7 +31,6 @@ from logitmix_nlp.whole_files import write_whole
 
 __all__ = ["OWNED_KEYS", "MarkError", "merge_body", "merge_header", "sections", "split_card", "write_card"]
 
-METHOD_TAGS = {*map(method_tag, MIX_METHODS), "logitmix", "calibration"}
 CARD, DIAGRAM, RESULTS = "README.md", "figures/reliability.png", ".eval_results"
 OWNED_KEYS = ("model-index", "metrics", "tags", TEMPERATURE_KEY)
 _LIKE_A_MARK = re.compile(r"<!--\s*/?logitmix\s*:.*?(?:-->|$)", re.IGNORECASE | re.MULTILINE)
@@ -85,7 +84,8 @@ def _merged(old: str, metadata: Mapping[str, Any], text: str) -> str:
     """The card that is there with its sections and our keys written anew."""
     line_break = "\r\n" if "\r\n" in old else "\n"
     old_header, old_body = split_card(old)
-    new_header = merge_header(old_header or "", metadata, METHOD_TAGS - set(metadata["tags"]))
+    old_tags = {*map(method_tag, MIX_METHODS), "logitmix", "calibration"} - set(metadata["tags"])
+    new_header = merge_header(old_header or "", metadata, old_tags)
     if not sections(old_body):
         logger.warning(
             f"{CARD} in the model's folder has no sections of logitmix-nlp: only its header is brought up to "

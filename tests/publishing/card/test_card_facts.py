@@ -23,15 +23,15 @@ from glue_runs.tasks.scores import make_compute_metrics
 from logitmix_nlp.calibration.metrics import calibration_metrics
 from logitmix_nlp.functional import bootstrap_interval, expected_calibration_error, negative_log_likelihood
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from logitmix_nlp.functional.losses import LOSS_TERMS
+from logitmix_nlp.functional.mixing_loss import LOSS_TERMS
 from logitmix_nlp.publishing.card import CardOptions, DatasetFacts, write_card
-from logitmix_nlp.publishing.card.citations import BIBTEX, METHOD_PAPERS
 from logitmix_nlp.publishing.card.collect import evaluate_predictions
 from logitmix_nlp.publishing.card.facts import describe_dataset, is_local_path, name_datasets
 from logitmix_nlp.publishing.card.method import TERMS, describe_method
 from logitmix_nlp.publishing.card.results import classification_metrics, number_of_resamples
 from logitmix_nlp.publishing.card.write import sections, split_card
 from logitmix_nlp.publishing.hub.public_text import public_command
+from logitmix_nlp.training.citations import BIBTEX
 from logitmix_nlp.training.methods import MIX_METHODS
 
 
@@ -225,7 +225,6 @@ def test_lamix_is_told_with_its_shares(tmp_path):
 
 def test_every_method_and_term_can_be_told(tmp_path):
     assert set(TERMS) == set(LOSS_TERMS)
-    assert set(METHOD_PAPERS) == set(MIX_METHODS)
     for name in MIX_METHODS:
         args = tiny.arguments(tmp_path, mix_method=name)
         method = describe_method(args, ["input"], SINGLE_LABEL, measured=True, rescaled=True)

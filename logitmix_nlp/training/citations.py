@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BibTeX of the papers that a model card cites; `PAPERS.md` holds the same papers for people."""
+"""BibTeX of the papers behind methods and metrics; `PAPERS.md` holds the same papers for people."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-__all__ = ["BIBTEX", "METHOD_PAPERS", "cited_papers"]
+__all__ = ["BIBTEX", "bibtex", "paper_name"]
 
 BIBTEX: Mapping[str, str] = MappingProxyType(
     {
@@ -97,55 +98,18 @@ BIBTEX: Mapping[str, str] = MappingProxyType(
 }""",
     }
 )
-# Method -> papers of its loss; the mixer's own paper is added to it.
-METHOD_PAPERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "vanilla": (),
-        "mixup": ("mixup_transformer",),
-        "logitmix": ("logitmix",),
-        "logitmix_m": ("logitmix",),
-        "logitmix_c": ("logitmix",),
-        "logitmix_p": ("logitmix",),
-        "manifold_mixup": ("manifold_mixup",),
-        "cutmix": ("cutmix",),
-        "puzzlemix": ("puzzlemix",),
-        "lamix": ("lamix",),
-        "lamix_p": ("lamix",),
-        "label_smoothing": (),
-        "confidence_penalty": (),
-    }
-)
 
 
-def cited_papers(
-    method: str,
-    mixer: str | None = None,
-    *,
-    smoothed: bool = False,
-    penalized: bool = False,
-    measured: bool = False,
-    rescaled: bool = False,
-) -> tuple[str, ...]:
-    """BibTeX entries of what a model was made and measured with, each once.
+def paper_name(key: str) -> str:
+    """Authors, title and year of an entry of [`BIBTEX`], for prose; a preprint with its number at arXiv."""
+    fields = dict(re.findall(r"(\w+) = \{(.*?)\},?\n(?=  \w|\})", BIBTEX[key], flags=re.DOTALL))
+    first, *others = (name.split(",")[0].strip("{} ") for name in fields["author"].split(" and "))
+    parts = [f"{first} et al." if others else first, " ".join(fields["title"].split())]
+    parts += [fields[name] for name in ("note", "year") if name in fields]
+    parts += [f"arXiv:{number}" for name, number in fields.items() if name == "eprint"]
+    return ", ".join(parts)
 
-    Args:
-        method (`str`): A name of [`MIX_METHODS`].
-        mixer (`str`, *optional*): How rows were mixed; `None` if they were not.
-        smoothed (`bool`): Whether labels were smoothed.
-        penalized (`bool`): Whether there was a confidence penalty.
-        measured (`bool`): Whether ECE and OE are reported.
-        rescaled (`bool`): Whether a temperature is stored.
 
-    Returns:
-        `tuple[str, ...]`: The entries.
-
-    Raises:
-        ValueError: If the method has no papers here: a new method is added to `METHOD_PAPERS` too.
-    """
-    if method not in METHOD_PAPERS:
-        raise ValueError(f"No citation for mix_method {method!r}: add its papers to METHOD_PAPERS.")
-    keys = [*METHOD_PAPERS[method]]
-    keys += ["label_smoothing"] * smoothed + ["confidence_penalty"] * penalized
-    keys += [mixer] if mixer is not None else []
-    keys += ["calibration"] * measured + ["temperature"] * rescaled
+def bibtex(keys: Iterable[str]) -> tuple[str, ...]:
+    """Entries of [`BIBTEX`] in the order of their keys, each once."""
     return tuple(BIBTEX[key] for key in dict.fromkeys(keys))

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one loss of all methods, as a dict of named, weighted terms that sum to it."""
+
+import torch
+
+from logitmix_nlp.functional.checks import check_penalty, check_soft_labels, check_weights
+from logitmix_nlp.functional.lamix import soft_label_loss
+from logitmix_nlp.functional.losses import (
+    at_least_float32,
+    confidence_penalty,
+    infer_problem_type,
+    logit_similarity,
+    mixed_cross_entropy,
+    supervised_loss,
+)
+from logitmix_nlp.functional.mixing import MixPlan
+
+__all__ = ["LOSS_TERMS", "mixing_loss_parts"]
+
+LOGITMIX_TERMS = ("loss_mix", "loss_cls", "loss_sim")
+LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty", "loss_soft")
+
+
+def mixing_loss_parts(
+    clean_logits: torch.Tensor | None,
+    mixed_logits: torch.Tensor | None,
+    labels: torch.Tensor,
+    plan: MixPlan | None,
+    *,
+    mix_weight: float,
+    cls_weight: float,
+    sim_weight: float,
+    penalty_weight: float = 0.0,
+    beta: float = 1.0,
+    clean_soft: torch.Tensor | None = None,
+    mixed_soft: torch.Tensor | None = None,
+    label_lam: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+    sim_norm: str = "mse",
+    problem_type: str | None = None,
+    reduction: str = "mean",
+) -> dict[str, torch.Tensor]:
+    """Weighted terms of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3); the loss is their sum.
+
+    Logits that only zero-weighted terms would use may be `None` (plain fine-tuning has no mixed rows, mixup alone no
+    clean ones); a term of weight zero is a zero without gradient.
+
+    With `beta < 1` the targets are `beta * y + (1 - beta) * p` (LaMix, Eq. 10). Cross-entropy is linear in its target,
+    so the part of `p` is a term of its own: `loss_mix` and `loss_cls` keep the share `beta`, and `loss_soft` is
+    `(1 - beta) * (w_mix * E(p_mixed) + w_cls * E(p_clean))` with E of [`soft_label_loss`].
+
+    Args:
+        clean_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the unmixed rows.
+        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the mixed rows.
+        labels (`torch.Tensor`): Labels of the unmixed rows.
+        plan (`MixPlan`, *optional*): The plan the rows were mixed by; not needed when only `cls_weight` is set.
+        mix_weight (`float`): `w_mix`, at least 0.
+        cls_weight (`float`): `w_cls`, at least 0.
+        sim_weight (`float`): `w_sim`, at least 0.
+        penalty_weight (`float`): Weight β of [`confidence_penalty`] of the unmixed rows, at least 0.
+        beta (`float`): β of LaMix, the share of the labels in the targets, in `(0, 1]`.
+        clean_soft (`torch.Tensor` of shape `(B, num_labels)`, *optional*): `W_t S` of the unmixed rows; needed if
+            `beta < 1` and `cls_weight` is set.
+        mixed_soft (`torch.Tensor` of shape `(B, num_labels)`, *optional*): `W_t S` of the mixed rows; needed if
+            `beta < 1` and `mix_weight` is set.
+        label_lam (`torch.Tensor` of shape `(B,)`, *optional*): Shares of the labels in `L_mix`, where they are not
+            those of the rows (LaMix, Eq. 10); `plan.lam` when omitted.
+        label_smoothing (`float`): ε of both cross-entropy terms, see [`supervised_loss`].
+        sim_norm (`str`): See [`logit_similarity`].
+        problem_type (`str`, *optional*): See [`supervised_loss`].
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+
+    Returns:
+        `dict[str, torch.Tensor]`: `loss_mix`, `loss_cls` and `loss_sim`, weights applied; `loss_penalty` (at most 0)
+        if it has a weight, and `loss_soft` if `beta < 1`.
+
+    Raises:
+        ValueError: If a weight is negative or not finite, the first three are zero, a weighted term lacks its logits,
+            plan or `W_t S`, `beta` is out of range, or the penalty or `beta` below 1 is set for anything but
+            single-label classification.
+    """
+    check_weights(mix_weight, cls_weight, sim_weight)
+    soft_weight = 1.0 - beta
+    needs = {
+        "clean_logits": (clean_logits, cls_weight or sim_weight or penalty_weight),
+        "mixed_logits": (mixed_logits, mix_weight or sim_weight),
+        "plan": (plan, mix_weight or sim_weight),
+        "clean_soft": (clean_soft, cls_weight and soft_weight),
+        "mixed_soft": (mixed_soft, mix_weight and soft_weight),
+    }
+    missing = [name for name, (value, weight) in needs.items() if weight and value is None]
+    if missing:
+        raise ValueError(
+            f"{' and '.join(missing)} must be given for mix_weight={mix_weight}, cls_weight={cls_weight}, "
+            f"sim_weight={sim_weight}, penalty_weight={penalty_weight}, beta={beta}."
+        )
+    like = mixed_logits if clean_logits is None else clean_logits
+    problem_type = problem_type or infer_problem_type(like, labels)
+    check_penalty(penalty_weight, problem_type)
+    check_soft_labels(beta, problem_type)
+    targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
+    zero = at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
+    parts, soft = {name: zero.clone() for name in LOGITMIX_TERMS}, zero
+    if mix_weight:
+        shares = plan if label_lam is None else plan._replace(lam=label_lam)
+        parts["loss_mix"] = beta * mix_weight * mixed_cross_entropy(mixed_logits, labels, shares, **targets)
+    if cls_weight:
+        parts["loss_cls"] = beta * cls_weight * supervised_loss(clean_logits, labels, **targets)
+    if sim_weight:
+        parts["loss_sim"] = sim_weight * logit_similarity(
+            clean_logits, mixed_logits, plan, norm=sim_norm, reduction=reduction
+        )
+    if penalty_weight:
+        parts["loss_penalty"] = penalty_weight * confidence_penalty(clean_logits, reduction=reduction)
+    if soft_weight and mix_weight:
+        soft = soft + mix_weight * soft_label_loss(mixed_logits, mixed_soft, reduction=reduction)
+    if soft_weight and cls_weight:
+        soft = soft + cls_weight * soft_label_loss(clean_logits, clean_soft, reduction=reduction)
+    return {**parts, "loss_soft": soft_weight * soft} if soft_weight else parts
