@@ -9,6 +9,7 @@ import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 
+from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.training.methods import MIX_METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,13 @@ def test_paper_snippets_hold_the_presets(tmp_path, monkeypatch, number):
 def test_every_method_has_its_paper():
     papers = (ROOT / "PAPERS.md").read_text()
     assert [name for name in MIX_METHODS if name != "vanilla" and f'mix_method="{name}"' not in papers] == []
+
+
+def test_the_table_of_methods_is_that_of_the_code():
+    data = {None: "texts, images", "pixel_values": "images", "input_ids": "texts"}
+    lines = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    expected = [(name, data[MIXERS[row.mixer].exchanges]) for name, row in MIX_METHODS.items()]
+    assert [(name, takes) for name, _, takes in lines if name != "mix_method"] == expected
 
 
 @pytest.mark.parametrize(

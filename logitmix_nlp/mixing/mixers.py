@@ -23,7 +23,8 @@ from logitmix_nlp.functional.puzzlemix import (
     start_noise,
 )
 from logitmix_nlp.functional.puzzlemix.adversarial import check_adv_eps, check_adv_prob
-from logitmix_nlp.mixing.sites import main_input
+from logitmix_nlp.functional.span import paste_spans, salient_spans, sample_spans, text_segments, token_saliency
+from logitmix_nlp.mixing.sites import INPUT, Site, find_sites, main_input
 
 __all__ = [
     "INPUTS",
@@ -39,7 +40,9 @@ __all__ = [
     "check_puzzle_options",
     "draw_mixture",
     "mix_rows",
+    "mixing_sites",
     "pixel_scale",
+    "special_ids",
     "unguided",
 ]
 
@@ -130,7 +133,13 @@ def _puzzle(drawn: Drawn) -> Mixture:
     return Mixture(drawn.plan, puzzle.blend, drawn.clean_loss, puzzle.start if puzzle.adversarial else None)
 
 
-INPUTS = {"pixel_values": "pixels of images"}
+def _spans(drawn: Drawn) -> Mixture:
+    mask, special = drawn.inputs.get("attention_mask"), special_ids(drawn.processor)
+    blend = partial(_paste, mask=mask, special=special, generator=drawn.generator)
+    return Mixture(drawn.plan, blend, drawn.clean_loss if MIXERS[drawn.settings.mixer].guided else None)
+
+
+INPUTS = {"pixel_values": "pixels of images", "input_ids": "token ids of texts"}
 MIXERS: dict[str, Mixer] = {
     "mixup": Mixer(_average, "λ · row + (1 − λ) · partner, at any site", ("mixup",)),
     "cutmix": Mixer(
@@ -146,6 +155,20 @@ MIXERS: dict[str, Mixer] = {
         exchanges="pixel_values",
         guided=True,
         own=("puzzle_options",),
+    ),
+    "span": Mixer(
+        _spans,
+        "a span of each text is replaced by one of its partner; λ is the share of the own tokens that stay",
+        ("cutmix",),
+        exchanges="input_ids",
+    ),
+    "ssmix": Mixer(
+        _spans,
+        "the least salient tenth of each text is replaced by the most salient span of its partner; λ is the share of "
+        "the own tokens that stay",
+        ("ssmix",),
+        exchanges="input_ids",
+        guided=True,
     ),
 }
 
@@ -171,11 +194,33 @@ def check_puzzle_options(options: dict[str, Any]) -> None:
     check_adv_eps(options.get("adv_eps", ADV_EPS))
 
 
-def check_mixer(name: str, model: nn.Module, *, sharded: bool) -> None:
+def mixing_sites(name: str, model: nn.Module, text: str) -> list[Site]:
+    """Where a mixer mixes: at the input if it exchanges parts of that, else as [`find_sites`] reads `text`."""
+    return [Site("input", INPUT)] if MIXERS[name].exchanges else find_sites(model, text)
+
+
+def special_ids(processor: Any) -> torch.Tensor:
+    """Ids of the tokens that spans leave where they are: all special ones but a token for unknown words.
+
+    Raises:
+        ValueError: If there is no tokenizer.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if not hasattr(tokenizer, "all_special_ids"):
+        raise ValueError(
+            "Spans of tokens are mixed between special tokens, which the tokenizer knows: pass it as processing_class."
+        )
+    ends = {getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "cls", "sep", "pad")}
+    return torch.tensor(
+        [token for token in tokenizer.all_special_ids if token != tokenizer.unk_token_id or token in ends]
+    )
+
+
+def check_mixer(name: str, model: nn.Module, processor: Any, *, sharded: bool) -> None:
     """Refuse mixers of an input that the model does not take, and gradients within a pass of sharded parameters.
 
     Raises:
-        ValueError: Saying which methods such a model can use.
+        ValueError: Saying which methods such a model can use, or that a tokenizer is missing.
     """
     mixer, main = MIXERS[name], main_input(model)
     if mixer.guided and sharded:
@@ -188,6 +233,8 @@ def check_mixer(name: str, model: nn.Module, *, sharded: bool) -> None:
             f"mixer={name!r} mixes {INPUTS[mixer.exchanges]}, but {type(model).__name__} takes {main}: choose "
             "mix_method='mixup', 'manifold_mixup', 'logitmix' or 'lamix', which mix hidden states of any model."
         )
+    if mixer.exchanges == "input_ids":
+        special_ids(processor)
 
 
 def pixel_scale(processor: Any) -> tuple[list[float], list[float]] | None:
@@ -203,6 +250,23 @@ def _cut(
 ) -> tuple[torch.Tensor, MixPlan]:
     shares, device = (plan.lam, images.device) if per_sample else (plan.lam[:1], "cpu")
     return cutmix(images, plan, sample_boxes(shares, *images.shape[-2:], generator=generator, device=device))
+
+
+def _paste(
+    ids: torch.Tensor,
+    plan: MixPlan,
+    gradient: torch.Tensor | None,
+    *,
+    mask: torch.Tensor | None,
+    special: torch.Tensor,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, MixPlan]:
+    segments = text_segments(ids, mask, special.to(ids.device))
+    if gradient is None:
+        spans = sample_spans(segments, plan, generator=generator)
+    else:
+        spans = salient_spans(segments, plan, token_saliency(gradient))
+    return paste_spans(ids, segments, plan, spans)
 
 
 class _Puzzle:

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from logitmix_nlp.functional.losses import logit_similarity
 from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.mixing.guided_pass import check_embedding
 from logitmix_nlp.mixing.model_modes import evaluation_mode, stirred
 from logitmix_nlp.mixing.outputs import SetupError, logits_of
 from logitmix_nlp.mixing.rows import take_rows
@@ -38,6 +39,7 @@ def probe(
     needs_similarity: bool,
     needs_bends: bool = False,
     keeps: Collection[bool] = (True, False),
+    guided: bool = False,
     sharded: bool = False,
 ) -> None:
     """Prepare `mixer` for `model` with a few rows of a real batch, in evaluation mode; no random number is drawn.
@@ -54,6 +56,7 @@ def probe(
         needs_similarity (`bool`): Whether the similarity term has a weight.
         needs_bends (`bool`): Whether a nonlinearity must follow each site, as where one is drawn (Manifold Mixup).
         keeps (`Collection[bool]`): The values of `keep_clean` that will be used, see [`SiteMixer.activate`].
+        guided (`bool`): Whether mixtures need the gradient of the clean loss by the input.
         sharded (`bool`): Whether the parameters are sharded. All processes then make the same forward passes, whatever
             they see, and change no weight.
 
@@ -63,6 +66,12 @@ def probe(
             random; or the similarity term vanishes at every site, since only affine maps follow; or, with
             `needs_bends`, only affine maps follow one of them.
     """
+    main = main_input(model)
+    if not inputs[main].is_floating_point() and all(site.depth == INPUT for site in sites):
+        if guided:  # else mixed ids are ids like any others, and there is nothing to look at
+            with evaluation_mode(model):
+                check_embedding(model, take_rows(inputs, rows, torch.arange(min(rows, 2))), main)
+        return
     if getattr(model.config, "_attn_implementation", None) == "flex_attention":
         raise SetupError("Mixing needs masks as tensors: load the model with attn_implementation='sdpa' or 'eager'.")
     dropped = [name for name in LAYERDROP if getattr(model.config, name, 0.0)]
@@ -81,7 +90,7 @@ def probe(
         gaps = [look(some, site) for site in sites] if told or sharded else []
         doubtful = not gaps or (min(gaps) < FLAT and (needs_similarity or needs_bends))
         if doubtful and few > 1 and not sharded:
-            other = stack.enter_context(stirred(model, some, main_input(model)))
+            other = stack.enter_context(stirred(model, some, main))
             seen = _tells_rows_apart(model, other)
             if seen or not gaps:
                 told, gaps = seen, [look(other, site) for site in sites]

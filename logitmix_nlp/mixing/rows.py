@@ -34,7 +34,7 @@ def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: 
     """What the model is told about mixed rows: the union of masks, and token ids wherever one of the two has a token.
 
     Heads that pool the last real token (GPT-2, Llama, Qwen, …) find it by the ids. All other inputs, such as token
-    types and positions, are the row's own.
+    types and positions, are the row's own; where ids were mixed one by one, the mask is, too.
 
     Args:
         inputs (`dict[str, Any]`): Keyword arguments of the model for the unmixed rows; not written to.
@@ -47,7 +47,7 @@ def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: 
     """
     second = dict(inputs)
     mask = inputs.get("attention_mask")
-    if mask is not None:
+    if mask is not None and (mixed is None or mixed.is_floating_point()):
         second["attention_mask"] = union_mask(mask, plan)
     if mixed is not None:
         second[main_input] = mixed

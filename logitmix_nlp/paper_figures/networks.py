@@ -85,7 +85,7 @@ def parse_figure_method(text: str, depth: int) -> FigureMethod:
     name, separator, place = text.partition("@")
     method = get_method(name)
     if MIXERS[method.mixer].exchanges:
-        raise ValueError(f"{name} mixes regions of images and has no meaning for points: choose another method.")
+        raise ValueError(f"{name} mixes regions of images or texts, and points have none: choose another method.")
     if method.lamix_beta < 1:
         raise ValueError(f"{name} trains a second head, which these small networks lack: choose another method.")
     if not separator:

@@ -59,6 +59,14 @@ BIBTEX: Mapping[str, str] = MappingProxyType(
   eprint = {2009.06962},
   archiveprefix = {arXiv}
 }""",
+        "ssmix": """@inproceedings{yoon2021ssmix,
+  title = {SSMix: Saliency-Based Span Mixup for Text Classification},
+  author = {Yoon, Soyoung and Kim, Gyuwan and Park, Kyumin},
+  booktitle = {Findings of the Association for Computational Linguistics: ACL-IJCNLP 2021},
+  year = {2021},
+  eprint = {2106.08062},
+  archiveprefix = {arXiv}
+}""",
         "lamix": """@misc{anonymous2022lamix,
   title = {Bypassing the Random Input Mixing in Mixup},
   author = {{Anonymous}},

@@ -71,6 +71,7 @@ MIXED = {"mix_weight": 1.0, "cls_weight": 0.0}
 LOGITMIX = {"mix_weight": 1.0, "cls_weight": 1.0, "papers": ("logitmix",)}
 CUT = {"mixer": "cutmix", "mix_alpha": 1.0, "mix_site": "input"}
 PUZZLE = {"mixer": "puzzlemix", "mix_alpha": 1.0, "mix_site": "input"}
+SALIENT = {"mixer": "ssmix", "mix_site": "input"}
 LAMIX = {
     **MIXED, "lam_per_sample": True, "mix_lam": "half", "label_lam": "drawn", "mix_schedule": "alternate",
     "papers": ("lamix",),
@@ -87,6 +88,9 @@ MIX_METHODS = {
     ),
     "cutmix": MixMethod(**MIXED, **CUT, papers=("cutmix",)),
     "puzzlemix": MixMethod(**MIXED, **PUZZLE, papers=("puzzlemix",)),
+    "span": MixMethod(**MIXED, mixer="span", mix_alpha=1.0, mix_site="input", papers=("cutmix",)),
+    "ssmix": MixMethod(mix_weight=0.5, cls_weight=0.5, **SALIENT, papers=("ssmix",)),
+    "logitmix_s": MixMethod(**LOGITMIX, sim_weight=0.5, **SALIENT),
     "lamix": MixMethod(**LAMIX, mix_alpha=1.0, lamix_beta=0.5),
     "lamix_p": MixMethod(**LAMIX, **PUZZLE),
     "label_smoothing": MixMethod(label_smoothing_factor=0.1, papers=("label_smoothing",)),

@@ -13,12 +13,12 @@ from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.functional.mixing_loss import mixing_loss_parts
-from logitmix_nlp.mixing.mixers import Mixture, check_mixer, draw_mixture
+from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_mixer, draw_mixture, mixing_sites
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rng import step_generator
 from logitmix_nlp.mixing.site_mixer import SiteMixer
-from logitmix_nlp.mixing.sites import Site, find_sites
+from logitmix_nlp.mixing.sites import Site
 from logitmix_nlp.training.arguments import (
     LogitMixTrainingArguments,
     check_problem_type,
@@ -102,6 +102,11 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         return stored_temperature(self.accelerator.unwrap_model(self.model).config)
 
     @property
+    def _processor(self) -> Any:
+        """Tokenizer or image processor, also one that only the collator has."""
+        return self.processing_class or getattr(self.data_collator, "tokenizer", None)
+
+    @property
     def _sharded(self) -> bool:
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
@@ -113,8 +118,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         check_problem_type(self.args, problem_type)
         self._soft_head = soft_head(model, self.args, known=self._soft_head, sharded=self._sharded)
         if self.args.loss_weights.needs_mixed:
-            check_mixer(self.args.mixer, model, sharded=self._sharded)
-            self._sites = find_sites(model, self.args.mix_site)
+            check_mixer(self.args.mixer, model, self._processor, sharded=self._sharded)
+            self._sites = mixing_sites(self.args.mixer, model, self.args.mix_site)
 
     # ---- Training ----
 
@@ -250,7 +255,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             return None, None, weights, None
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         mixture, label_lam = draw_mixture(
-            args, len(labels), generator, partial(self._clean_loss, labels=labels), inputs, self.processing_class,
+            args, len(labels), generator, partial(self._clean_loss, labels=labels), inputs, self._processor,
             labels.device,
         )  # fmt: skip
         return mixture, self._sites[int(site_draw * len(self._sites))], weights, label_lam
@@ -290,6 +295,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         if args.loss_weights.needs_mixed:
             warn_of_lone_rows(args)
             needs = {"needs_bends": len(self._sites) > 1, **mixing_needs(args.loss_weights, args.mix_warmup)}
+            needs["guided"] = MIXERS[args.mixer].guided
             probe(self._site_mixer, callee, inputs, rows, self._sites, sharded=self._sharded, **needs)
         if self._soft_head is not None:
             check_soft_head(self._soft_head, inputs, rows)

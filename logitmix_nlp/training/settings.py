@@ -58,10 +58,10 @@ class MixSettings:
         choices=MIXERS,
     )
     mix_site: Annotated[str | None, Setting("input|layer:-1")] = flag(
-        "Where rows are mixed: 'input' (pixels), 'embeddings' (output of the embedding module), 'layer:K' (output of "
-        "encoder layer K; negative counts from the end, 'layer:-1' is the final representation of Mixup-Transformer) "
-        "or 'pooler' (only with sim_weight 0); 'a|b' is the first of both that the model has, and of 'a,b' one is "
-        "drawn per step. Unset: the method's own, 'input|layer:-1' for most."
+        "Where rows are mixed: 'input' (pixels; token ids with span and ssmix), 'embeddings' (output of the embedding "
+        "module), 'layer:K' (output of encoder layer K; negative counts from the end, 'layer:-1' is the final "
+        "representation of Mixup-Transformer) or 'pooler' (only with sim_weight 0); 'a|b' is the first of both that "
+        "the model has, and of 'a,b' one is drawn per step. Unset: the method's own, 'input|layer:-1' for most."
     )
     mix_alpha: Annotated[float | None, Setting(3.0, lambda x: 0 < x < float("inf"), "a finite number above 0")] = flag(
         "lambda ~ Beta(alpha, alpha), LogitMix Eq. 1; above 0. Unset: the method's own, 3.0 in the paper."

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
+from span_oracles import CLS, PAD, SEP, runs, ssmix_loop
 
 from logitmix_nlp.functional import MixPlan, sample_plan
 from logitmix_nlp.functional.span import paste_spans, salient_spans, sample_spans, text_segments, token_saliency
 
-CLS, SEP, PAD = 101, 102, 0
 SPECIAL = torch.tensor([CLS, SEP, PAD])
 
 
@@ -27,43 +27,6 @@ def batch(generator, *, pairs: bool, left: bool, rows: int = 6):
     mask = [[0] * gap + [1] * (longest - gap) if left else [1] * (longest - gap) + [0] * gap for gap in gaps]
     texts = [[PAD] * gap + ids if left else ids + [PAD] * gap for gap, ids in zip(gaps, texts, strict=True)]
     return torch.tensor(texts), torch.tensor(mask)
-
-
-def runs(row):
-    """Positions of each text in a row, in order."""
-    found, last = [], None
-    for place, token in enumerate(row.tolist()):
-        if token in (CLS, SEP, PAD):
-            last = None
-            continue
-        if last is None:
-            found.append([])
-        found[-1].append(place)
-        last = place
-    return found
-
-
-def ssmix_loop(ids, index, saliency):
-    """The authors' rule, row by row and text by text."""
-    mixed, lams = ids.clone(), []
-    for row, other in enumerate(index.tolist()):
-        replaced = 0
-        for own, theirs in zip(runs(ids[row]), runs(ids[other]), strict=True):
-            size = max(int(len(own) * 0.1), 1)
-            if len(theirs) < size:
-                continue
-            sums = [
-                sum(saliency[row, p].double().item() for p in own[k : k + size]) for k in range(len(own) - size + 1)
-            ]
-            others = [
-                sum(saliency[other, p].double().item() for p in theirs[k : k + size])
-                for k in range(len(theirs) - size + 1)
-            ]
-            first, best = own[sums.index(min(sums))], theirs[others.index(max(others))]
-            mixed[row, first : first + size] = ids[other, best : best + size]
-            replaced += size
-        lams.append(1 - replaced / sum(map(len, runs(ids[row]))))
-    return mixed, torch.tensor(lams)
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["right", "left"])

@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from logitmix_nlp.training.methods import MIX_METHODS
-
 BACKBONES = ("vit", "resnet", "convnext", "mobilenet_v2")
 # Switches, height and width, channels, rows in a batch.
 VARIANTS = {
@@ -50,14 +48,14 @@ def learns(folder, name: str, method: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "method"), [(BACKBONES[place % 3], method) for place, method in enumerate(MIX_METHODS)]
+    ("name", "method"), [(BACKBONES[place % 3], method) for place, method in enumerate(pictures.METHODS)]
 )
 def test_each_method_takes_grey_oblong_images_with_every_switch(tmp_path, name, method):
     learns(tmp_path, name, method, "all")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", MIX_METHODS)
+@pytest.mark.parametrize("method", pictures.METHODS)
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_method_with_each_backbone_and_switch(tmp_path, name, method, variant):

@@ -15,7 +15,7 @@ from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.training.methods import MIX_METHODS
 
 TERMS = ("mix_weight", "cls_weight", "sim_weight", "penalty_weight")
-MIXING = [name for name, method in MIX_METHODS.items() if method.mixes]
+MIXING = [name for name in pictures.METHODS if MIX_METHODS[name].mixes]
 
 
 @pytest.fixture

@@ -25,9 +25,12 @@ def test_presets_are_the_papers():
     assert weights["logitmix_m"] == weights["logitmix"]
     assert weights["logitmix_c"] == (1, 1, 0.1)  # Sec. 5.4: "0.1 for LogitMix_c and 0.5 for LogitMix_p"
     assert weights["logitmix_p"] == (1, 1, 0.5)
-    assert weights["cutmix"] == weights["puzzlemix"] == weights["manifold_mixup"] == (1, 0, 0)
+    assert weights["ssmix"] == (0.5, 0.5, 0)  # the authors' code: the mean of the losses of clean and of mixed rows
+    assert weights["logitmix_s"] == weights["logitmix_p"]
+    assert weights["cutmix"] == weights["span"] == weights["puzzlemix"] == weights["manifold_mixup"] == (1, 0, 0)
     assert {name: row.mix_alpha for name, row in MIX_METHODS.items() if row.mixer != "mixup"} == {
         "cutmix": 1.0, "logitmix_c": 1.0, "puzzlemix": 1.0, "logitmix_p": 1.0, "lamix_p": 1.0,
+        "span": 1.0, "ssmix": 3.0, "logitmix_s": 3.0,
     }  # fmt: skip
     assert {name: row.mixes for name, row in MIX_METHODS.items() if not row.mixes} == {
         "vanilla": False, "label_smoothing": False, "confidence_penalty": False,
@@ -58,6 +61,9 @@ def test_every_preset_says_how_where_and_how_much_it_mixes():
         "manifold_mixup": ("mixup", 2.0, "input|embeddings,layer:0-1", 1.0),
         "cutmix": ("cutmix", 1.0, pixels, 1.0),
         "puzzlemix": ("puzzlemix", 1.0, pixels, 1.0),
+        "span": ("span", 1.0, pixels, 1.0),
+        "ssmix": ("ssmix", 3.0, pixels, 1.0),
+        "logitmix_s": ("ssmix", 3.0, pixels, 1.0),
         "lamix": ("mixup", 1.0, own, 1.0),
         "lamix_p": ("puzzlemix", 1.0, pixels, 1.0),
         "label_smoothing": ("mixup", 3.0, own, 1.0),

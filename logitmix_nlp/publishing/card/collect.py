@@ -17,7 +17,7 @@ from logitmix_nlp.calibration.metrics import first_output
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from logitmix_nlp.mixing.sites import find_sites
+from logitmix_nlp.mixing.mixers import mixing_sites
 from logitmix_nlp.publishing.card.facts import (
     HERE,
     LIBRARY_TAG,
@@ -85,7 +85,7 @@ def card_facts(
     hub_base = base if base and not is_local_path(base) else None
     repo_id = trainer.hub_model_id or HERE
     temperature = plain.config.to_dict().get(TEMPERATURE_KEY)
-    sites = find_sites(model, args.mix_site) if args.loss_weights.needs_mixed else []
+    sites = mixing_sites(args.mixer, model, args.mix_site) if args.loss_weights.needs_mixed else []
     measured = any(metric.name == "ece" for evaluation in evaluations for metric in evaluation.metrics)
     image = type(plain).__name__ in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values()
     tasks = _listed(given.get("tasks")) or ["image-classification" if image else "text-classification"]
