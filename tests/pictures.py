@@ -9,7 +9,11 @@ from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.training.methods import MIX_METHODS
 
-METHODS = tuple(name for name, row in MIX_METHODS.items() if MIXERS[row.mixer].exchanges != "input_ids")
+METHODS = tuple(
+    name
+    for name, row in MIX_METHODS.items()
+    if row.mix_site.startswith("input") and MIXERS[row.mixer].exchanges != "input_ids"
+)
 
 
 def model(name: str, **config) -> torch.nn.Module:

@@ -9,7 +9,7 @@ from logitmix_nlp.functional.mixing import MixPlan
 
 __all__ = ["LABEL_LAMS", "MIX_LAMS", "global_soft_label", "lamix_shares", "soft_label_loss"]
 
-MIX_LAMS = ("drawn", "half")
+MIX_LAMS = ("drawn", "half", "dominant")
 LABEL_LAMS = ("mixed", "drawn", "half")
 
 
@@ -18,7 +18,8 @@ def lamix_shares(drawn: MixPlan, *, mix_lam: str, label_lam: str) -> tuple[MixPl
 
     Args:
         drawn (`MixPlan`): Pairs, and the λ that was drawn.
-        mix_lam (`str`): Rows are mixed by `"drawn"`, that λ, or `"half"`, always 0.5 (LaMix, Eq. 4 and 5).
+        mix_lam (`str`): Rows are mixed by `"drawn"`, that λ; `"half"`, always 0.5 (LaMix, Eq. 4 and 5); or
+            `"dominant"`, the larger of λ and 1 - λ, so that the own row dominates (TMix).
         label_lam (`str`): Labels are mixed by `"mixed"`, whatever the rows turn out to be mixed by; `"drawn"`, the λ
             that was drawn (LaMix, Eq. 2 and 10); or `"half"`, 0.5.
 
@@ -34,8 +35,8 @@ def lamix_shares(drawn: MixPlan, *, mix_lam: str, label_lam: str) -> tuple[MixPl
     if label_lam not in LABEL_LAMS:
         raise ValueError(f"label_lam must be one of {', '.join(LABEL_LAMS)}, got {label_lam!r}.")
     half = torch.full_like(drawn.lam, 0.5)
-    plan = drawn if mix_lam == "drawn" else MixPlan(drawn.index, half)
-    return plan, {"mixed": None, "drawn": drawn.lam, "half": half}[label_lam]
+    rows = {"drawn": drawn.lam, "half": half, "dominant": drawn.lam.maximum(1.0 - drawn.lam)}[mix_lam]
+    return drawn._replace(lam=rows), {"mixed": None, "drawn": drawn.lam, "half": half}[label_lam]
 
 
 def global_soft_label(soft_logits: torch.Tensor) -> torch.Tensor:

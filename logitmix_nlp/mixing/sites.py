@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where rows can be mixed: names of sites, found in a model's structure."""
 
+import re
 from typing import NamedTuple
 
 from torch import nn
@@ -46,8 +47,9 @@ def find_sites(model: nn.Module, text: str) -> list[Site]:
     Args:
         model (`PreTrainedModel` or `PeftModel`): A classifier, not wrapped for distributed training.
         text (`str`): Comma-separated names as in [`list_sites`]. `stage:K` is `layer:K`; negative numbers count from
-            the end; `layer:a-b` means layers `a` to `b`, both included; `a|b` means the first of both that the model
-            has (`input|embeddings`: pixels of images, embeddings of tokens).
+            the end; `layer:a-b` means layers `a` to `b`, both included; `layer:a/n` is layer `a` of `n`, counted from
+            1, scaled to the depth of this model; `a|b` means the first of both that the model has (`input|embeddings`:
+            pixels of images, embeddings of tokens).
 
     Returns:
         `list[Site]`: At least one, in the order given.
@@ -127,6 +129,9 @@ def _expand(part: str, layers: int) -> list[str]:
     kind, _, number = part.partition(":")
     if kind not in ("layer", "stage"):
         return [part]
+    if re.fullmatch(r"[1-9]\d*/[1-9]\d*", number):
+        place, depth = map(int, number.split("/"))
+        return [f"layer:{max(int(layers * place / depth + 0.5) - 1, 0)}"] if place <= depth else []
     first, dash, last = number[1:].partition("-")  # a leading minus is a sign, a later one a range
     ends = [number[:1] + first, last] if dash else [number]
     try:

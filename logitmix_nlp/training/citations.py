@@ -67,6 +67,14 @@ BIBTEX: Mapping[str, str] = MappingProxyType(
   eprint = {2106.08062},
   archiveprefix = {arXiv}
 }""",
+        "tmix": """@inproceedings{chen2020mixtext,
+  title = {MixText: Linguistically-Informed Interpolation of Hidden Space for Semi-Supervised Text Classification},
+  author = {Chen, Jiaao and Yang, Zichao and Yang, Diyi},
+  booktitle = {Proceedings of the 58th Annual Meeting of the Association for Computational Linguistics},
+  year = {2020},
+  eprint = {2004.12239},
+  archiveprefix = {arXiv}
+}""",
         "lamix": """@misc{anonymous2022lamix,
   title = {Bypassing the Random Input Mixing in Mixup},
   author = {{Anonymous}},

@@ -91,6 +91,9 @@ MIX_METHODS = {
     "span": MixMethod(**MIXED, mixer="span", mix_alpha=1.0, mix_site="input", papers=("cutmix",)),
     "ssmix": MixMethod(mix_weight=0.5, cls_weight=0.5, **SALIENT, papers=("ssmix",)),
     "logitmix_s": MixMethod(**LOGITMIX, sim_weight=0.5, **SALIENT),
+    "tmix": MixMethod(
+        **MIXED, mix_alpha=16.0, mix_lam="dominant", mix_site="layer:7/12,layer:9/12,layer:12/12", papers=("tmix",)
+    ),
     "lamix": MixMethod(**LAMIX, mix_alpha=1.0, lamix_beta=0.5),
     "lamix_p": MixMethod(**LAMIX, **PUZZLE),
     "label_smoothing": MixMethod(label_smoothing_factor=0.1, papers=("label_smoothing",)),

@@ -60,8 +60,9 @@ class MixSettings:
     mix_site: Annotated[str | None, Setting("input|layer:-1")] = flag(
         "Where rows are mixed: 'input' (pixels; token ids with span and ssmix), 'embeddings' (output of the embedding "
         "module), 'layer:K' (output of encoder layer K; negative counts from the end, 'layer:-1' is the final "
-        "representation of Mixup-Transformer) or 'pooler' (only with sim_weight 0); 'a|b' is the first of both that "
-        "the model has, and of 'a,b' one is drawn per step. Unset: the method's own, 'input|layer:-1' for most."
+        "representation of Mixup-Transformer; 'layer:7/12' is the 7th of 12, scaled to other depths) or 'pooler' "
+        "(only with sim_weight 0); 'a|b' is the first of both that the model has, and of 'a,b' one is drawn per step. "
+        "Unset: the method's own, 'input|layer:-1' for most."
     )
     mix_alpha: Annotated[float | None, Setting(3.0, lambda x: 0 < x < float("inf"), "a finite number above 0")] = flag(
         "lambda ~ Beta(alpha, alpha), LogitMix Eq. 1; above 0. Unset: the method's own, 3.0 in the paper."
@@ -103,8 +104,8 @@ class MixSettings:
         const=True,
     )
     mix_lam: Annotated[str | None, Setting("drawn")] = flag(
-        "Share that rows are mixed by: 'drawn' (lambda) or 'half' (0.5 whatever lambda is; LaMix Eq. 4, 5). Unset: "
-        "the method's own, 'drawn' for most.",
+        "Share that rows are mixed by: 'drawn' (lambda), 'half' (0.5 whatever lambda is; LaMix Eq. 4, 5) or "
+        "'dominant' (the larger of lambda and 1 - lambda; MixMatch, TMix). Unset: the method's own, 'drawn' for most.",
         choices=MIX_LAMS,
     )
     label_lam: Annotated[str | None, Setting("mixed")] = flag(

@@ -124,6 +124,9 @@ def test_shares_of_rows_and_labels():
     plan, lam = lamix_shares(drawn, mix_lam="drawn", label_lam="mixed")
     assert (plan, lam) == (drawn, None)
     assert lamix_shares(drawn, mix_lam="drawn", label_lam="half")[1].tolist() == [0.5, 0.5]
+    plan, lam = lamix_shares(drawn, mix_lam="dominant", label_lam="mixed")
+    assert torch.equal(plan.lam, torch.tensor([0.8, 0.7]))
+    assert lam is None
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_soft_labels_need_classes():
         mixing_loss_parts(
             None, torch.zeros(3, 1), torch.rand(3), PLAN, **MIXED_ONLY, beta=0.5, mixed_soft=torch.zeros(3, 1)
         )
-    with pytest.raises(ValueError, match="mix_lam must be one of drawn, half"):
+    with pytest.raises(ValueError, match="mix_lam must be one of drawn, half, dominant"):
         lamix_shares(PLAN, mix_lam="0.5", label_lam="mixed")
     with pytest.raises(ValueError, match="label_lam must be one of mixed, drawn, half"):
         lamix_shares(PLAN, mix_lam="half", label_lam="mask")

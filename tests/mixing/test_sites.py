@@ -10,6 +10,7 @@ from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rows import join_rows, mixed_inputs
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites, list_sites
+from logitmix_nlp.training.methods import MIX_METHODS
 
 
 def batch(count=5):
@@ -51,14 +52,34 @@ def test_sites_are_listed_in_order():
         ("layer:0-2", ["layer:0", "layer:1", "layer:2"]),
         ("layer:-3--1", ["layer:1", "layer:2", "layer:3"]),
         ("embeddings, layer:1", ["embeddings", "layer:1"]),
+        ("layer:7/12,layer:9/12,layer:12/12", ["layer:1", "layer:2", "layer:3"]),
     ],
 )
 def test_layers_may_be_counted_from_the_end_ranged_and_listed(text, expected):
     assert names(tiny.bert(), text) == expected
 
 
+def test_the_layers_of_tmix_scale_with_the_depth():
+    deep = {depth: names(tiny.bert(layers=depth), MIX_METHODS["tmix"].mix_site) for depth in (2, 6, 12, 24)}
+    places = {depth: [int(name.removeprefix("layer:")) for name in found] for depth, found in deep.items()}
+    assert places == {2: [0, 1, 1], 6: [3, 4, 5], 12: [6, 8, 11], 24: [13, 17, 23]}  # 12: layers 7, 9 and 12
+
+
 @pytest.mark.parametrize(
-    "name", ["layer:4", "layer:-5", "layer:", "layer:x", "layer:1.5", "head", "", "layer:2-9", "layer:2-1", "input"]
+    "name",
+    [
+        "layer:4",
+        "layer:-5",
+        "layer:",
+        "layer:x",
+        "layer:1.5",
+        "head",
+        "",
+        "layer:2-9",
+        "layer:2-1",
+        "input",
+        "layer:13/12",
+    ],
 )
 def test_an_unknown_site_lists_those_that_exist(name):
     with pytest.raises(ValueError, match=r"no mix_site .*Available: embeddings, layer:0, .*layer:3, pooler"):

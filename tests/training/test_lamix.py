@@ -277,7 +277,7 @@ def test_a_checkpoint_without_the_head_is_refused(tmp_path):
         ({"lamix_beta": 0.0}, r"beta \(lamix_beta\) must lie in \(0, 1\], got 0.0"),
         ({"mix_prob": 0.5}, "mix_prob=0.5 has no meaning: leave it out, or set mix_schedule='random'"),
         ({"mix_schedule": "even"}, "mix_schedule must be one of random, alternate, got 'even'"),
-        ({"mix_lam": "0.5"}, "mix_lam must be one of drawn, half, got '0.5'"),
+        ({"mix_lam": "0.5"}, "mix_lam must be one of drawn, half, dominant, got '0.5'"),
         ({"label_lam": "mask"}, "label_lam must be one of mixed, drawn, half, got 'mask'"),
     ],
 )

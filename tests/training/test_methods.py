@@ -27,7 +27,8 @@ def test_presets_are_the_papers():
     assert weights["logitmix_p"] == (1, 1, 0.5)
     assert weights["ssmix"] == (0.5, 0.5, 0)  # the authors' code: the mean of the losses of clean and of mixed rows
     assert weights["logitmix_s"] == weights["logitmix_p"]
-    assert weights["cutmix"] == weights["span"] == weights["puzzlemix"] == weights["manifold_mixup"] == (1, 0, 0)
+    for name in ("cutmix", "span", "tmix", "puzzlemix", "manifold_mixup"):
+        assert weights[name] == (1, 0, 0)
     assert {name: row.mix_alpha for name, row in MIX_METHODS.items() if row.mixer != "mixup"} == {
         "cutmix": 1.0, "logitmix_c": 1.0, "puzzlemix": 1.0, "logitmix_p": 1.0, "lamix_p": 1.0,
         "span": 1.0, "ssmix": 3.0, "logitmix_s": 3.0,
@@ -64,13 +65,15 @@ def test_every_preset_says_how_where_and_how_much_it_mixes():
         "span": ("span", 1.0, pixels, 1.0),
         "ssmix": ("ssmix", 3.0, pixels, 1.0),
         "logitmix_s": ("ssmix", 3.0, pixels, 1.0),
+        "tmix": ("mixup", 16.0, "layer:7/12,layer:9/12,layer:12/12", 1.0),
         "lamix": ("mixup", 1.0, own, 1.0),
         "lamix_p": ("puzzlemix", 1.0, pixels, 1.0),
         "label_smoothing": ("mixup", 3.0, own, 1.0),
         "confidence_penalty": ("mixup", 3.0, own, 1.0),
     }
     apart = {name for name, row in MIX_METHODS.items() if row.lam_per_sample or row.mix_schedule != "random"}
-    assert apart == {"lamix", "lamix_p"} == {name for name, row in MIX_METHODS.items() if row.mix_lam != "drawn"}
+    assert apart == {"lamix", "lamix_p"} == {name for name, row in MIX_METHODS.items() if row.mix_lam == "half"}
+    assert {name for name, row in MIX_METHODS.items() if row.mix_lam == "dominant"} == {"tmix"}
     assert {name for name, row in MIX_METHODS.items() if row.label_lam != "mixed"} == apart
     assert {name for name, row in MIX_METHODS.items() if row.label_smoothing_factor} == {"label_smoothing"}
     assert {name for name, row in MIX_METHODS.items() if row.penalty_weight} == {"confidence_penalty"}

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from span_oracles import runs, ssmix_loop
 from transformers import BartConfig, BartForSequenceClassification, DataCollatorWithPadding
 
+from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import MixPlan
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.training.methods import MIX_METHODS
@@ -144,6 +145,21 @@ def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, cases):
         for step, expected in enumerate(steps):
             found = load_file(tmp_path / "two" / f"{name}-{method}-{step}.safetensors")
             assert tiny.largest_gap(expected, found) < 2e-5 * max(1.0, max(g.abs().max() for g in expected.values()))
+
+
+def test_tmix_mixes_at_one_of_its_layers_with_more_than_half_of_the_own_row(tmp_path):
+    sites, shares = [], []
+
+    class Watching(LogitMixTrainer):
+        def _forward(self, model, inputs, mixture, site, weights):
+            sites.append(site.name)
+            shares.append(mixture.plan.lam.unique().tolist())
+            return super()._forward(model, inputs, mixture, site, weights)
+
+    tiny.trainer(tmp_path, tiny.rows(80), tiny.bert(layers=6), Watching, mix_method="tmix").train()
+    assert set(sites) == {"layer:3", "layer:4", "layer:5"}
+    assert all(len(lam) == 1 and 0.5 <= lam[0] < 1 for lam in shares)  # λ ~ Beta(16, 16), one per batch
+    assert sum(lam[0] for lam in shares) / 20 == pytest.approx(0.5 + 0.07, abs=0.03)  # its mean distance from 1/2
 
 
 # ---- What cannot work ----

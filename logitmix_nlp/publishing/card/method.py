@@ -100,7 +100,9 @@ def _mixing(args: LogitMixTrainingArguments, sites: Sequence[str]) -> list[tuple
     ]
     if args.mix_lam == "half":
         settings.append(("rows are mixed", "half and half; the λ above is that of their labels alone"))
-    elif args.label_lam != "mixed":
+    elif args.mix_lam == "dominant":
+        settings.append(("share of the own row", "the larger of λ and 1 − λ"))
+    if args.mix_lam != "half" and args.label_lam != "mixed":
         settings.append(("labels are mixed by", {"drawn": "the λ that was drawn", "half": "half"}[args.label_lam]))
     if args.mix_schedule == "alternate":
         settings.append(("clean and mixed steps", "take turns; a clean one has L_cls in place of L_mix"))
