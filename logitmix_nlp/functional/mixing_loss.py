@@ -85,19 +85,20 @@ def mixing_loss_parts(
         "clean_logits": (clean_logits, cls_weight or sim_weight or penalty_weight),
         "mixed_logits": (mixed_logits, mix_weight or sim_weight),
         "plan": (plan, mix_weight or sim_weight),
-        "clean_soft": (clean_soft, cls_weight and soft_weight),
-        "mixed_soft": (mixed_soft, mix_weight and soft_weight),
     }
     missing = [name for name, (value, weight) in needs.items() if weight and value is None]
     if missing:
         raise ValueError(
             f"{' and '.join(missing)} must be given for mix_weight={mix_weight}, cls_weight={cls_weight}, "
-            f"sim_weight={sim_weight}, penalty_weight={penalty_weight}, beta={beta}."
+            f"sim_weight={sim_weight}, penalty_weight={penalty_weight}."
         )
     like = mixed_logits if clean_logits is None else clean_logits
     problem_type = problem_type or infer_problem_type(like, labels)
     check_penalty(penalty_weight, problem_type)
     check_soft_labels(beta, problem_type)
+    for name, soft, weight in (("clean_soft", clean_soft, cls_weight), ("mixed_soft", mixed_soft, mix_weight)):
+        if soft is None and weight and soft_weight:
+            raise ValueError(f"{name} must be given for beta={beta}: the global soft label is made from it.")
     targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
     zero = at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
     parts, soft = {name: zero.clone() for name in LOGITMIX_TERMS}, zero

@@ -98,11 +98,11 @@ def test_impossible_arguments(tmp_path, options, message):
 
 @pytest.mark.parametrize("method", ["cutmix", "logitmix_p"])
 def test_pixels_of_text_are_refused(tmp_path, method):
-    message = "mixes pixels, but BertForSequenceClassification takes input_ids: choose mix_method='mixup'"
+    message = "mixes pixels of images, but BertForSequenceClassification takes input_ids: choose mix_method='mixup'"
     with pytest.raises(ValueError, match=message):
         tiny.trainer(tmp_path, tiny.rows(4), mix_method=method)
     with pytest.raises(ValueError, match="FSDP and DeepSpeed do not allow"):
-        check_mixer("puzzlemix", pictures.model("vit"), sharded=True)
+        check_mixer("puzzlemix", pictures.model("vit"), None, sharded=True)
 
 
 def test_a_penalty_needs_classes(tmp_path):
