@@ -3,7 +3,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import texts
@@ -48,10 +47,10 @@ def learn(output: Path, name: str, method: str, batch_size: int, accumulation: i
     return log, [{key.removeprefix("module."): g for key, g in step.items()} for step in recorder.steps]
 
 
-def main(output: Path, *cases: str) -> None:
+def main(output: Path, *cases: tuple[str, str]) -> None:
     fix_draws(setattr)
     record = {}
-    for name, method in (case.split(":") for case in cases):
+    for name, method in cases:
         log, steps = learn(output, name, method, 4, 2)
         record[f"{name}-{method}"] = {"log": log, "in_sync": learn.in_sync}
         if os.environ["RANK"] == "0":
@@ -60,10 +59,3 @@ def main(output: Path, *cases: str) -> None:
     if os.environ["RANK"] == "0":
         (output / "record.json").write_text(json.dumps(record))
     torch.distributed.barrier()
-    sys.stdout.flush()
-    # Gloo's destructor joins a thread that waits for the interpreter lock its caller holds (torch 2.13): skip it.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])

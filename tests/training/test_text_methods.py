@@ -8,7 +8,7 @@ import tiny
 import torch
 import torch.nn.functional as F  # noqa: N812
 import zoo
-from gloo import launch
+from processes import launch
 from safetensors.torch import load_file
 from span_oracles import runs, ssmix_loop
 from transformers import BartConfig, BartForSequenceClassification, DataCollatorWithPadding
@@ -133,7 +133,7 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, name, method
 @pytest.mark.parametrize("cases", [FEW, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"])
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, cases):
     """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one batch of 16 rows."""
-    two = launch(2, tmp_path / "two", *(f"{name}:{method}" for name, method in cases), name="ddp_texts_worker.py")
+    two = launch(2, worker.main, tmp_path / "two", *cases)
     worker.fix_draws(monkeypatch.setattr)
     assert len(two) == len(cases)
     for name, method in cases:
