@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from datasets import DatasetDict
 
@@ -13,7 +12,7 @@ from glue_runs.tasks.glue import GlueTask, get_task
 from glue_runs.tasks.sources import load_glue
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, Columns, check_texts, guess_text_columns, with_trained
 from logitmix_nlp.evaluation.data.downloads import download
-from logitmix_nlp.evaluation.data.files import SAVED_NAME, read_data_file, read_saved
+from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
 
 __all__ = ["describe_task", "load_data", "load_named"]
@@ -86,10 +85,7 @@ def load_named(
     name: str, config_name: str | None = None, *, cache_dir: str | None = None, token: str | None = None
 ) -> DatasetDict:
     """A dataset by Hub name or local folder, which may be one that `save_to_disk` wrote."""
-    if any((Path(name) / file).is_file() for file in (SAVED_NAME, "state.json")):
-        data = read_saved(name)
-    else:
-        data = download(name, config_name, cache_dir=cache_dir, token=token)
+    data = download(name, config_name, cache_dir=cache_dir, token=token)
     known = DatasetDict({split: data[split] for split in _SPLITS if split in data})
     if not known:
         raise ValueError(f"dataset {name!r} has none of the splits {', '.join(_SPLITS)}; it has: {', '.join(data)}.")

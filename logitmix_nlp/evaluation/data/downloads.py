@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets from the Hub, from its cache or from a local folder; what goes wrong is said in one line."""
 
+from pathlib import Path
+
 import yaml
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetsError
+
+from logitmix_nlp.evaluation.data.files import SAVED_NAME, read_saved
 
 __all__ = ["download"]
 
@@ -14,7 +18,7 @@ def download(
     """All splits of a dataset.
 
     Args:
-        name (`str`): Name on the Hub, or a local folder of data files.
+        name (`str`): Name on the Hub, or a local folder, of data files or of `save_to_disk`.
         config_name (`str`, *optional*): Configuration of the dataset.
         cache_dir (`str`, *optional*): Where downloads are kept.
         token (`str`, *optional*): Hub token.
@@ -28,6 +32,8 @@ def download(
     """
     if not name.strip():
         raise ValueError("the name of the data is empty: give a file, a folder or a dataset on the Hub.")
+    if any((Path(name) / file).is_file() for file in (SAVED_NAME, "state.json")):
+        return read_saved(name)
     shown = f"dataset {name!r}" if config_name is None else f"dataset {name!r}, configuration {config_name!r},"
     try:
         return load_dataset(name, config_name, cache_dir=cache_dir, token=token)

@@ -19,7 +19,7 @@ from logitmix_nlp.evaluation.data.columns import (
     with_trained,
 )
 from logitmix_nlp.evaluation.data.downloads import download
-from logitmix_nlp.evaluation.data.files import SAVED_NAME, is_data_file, read_data_file, read_saved
+from logitmix_nlp.evaluation.data.files import is_data_file, read_data_file
 from logitmix_nlp.evaluation.data.labels import class_ids
 
 __all__ = ["BLANK_IS_MISSING", "Rows", "first_rows", "load_rows", "read_split", "rows_from"]
@@ -213,8 +213,6 @@ def read_split(
     path = Path(source)
     if is_data_file(path) and not path.is_dir():
         data = DatasetDict(file=read_data_file(path, label_column))
-    elif any((path / file).is_file() for file in (SAVED_NAME, "state.json")):
-        data = read_saved(path)
     else:
         data = download(source, config_name)
     if split is None and len(data) == 1:
