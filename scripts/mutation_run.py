@@ -32,7 +32,6 @@ from mutation_faults import draw
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("logitmix_nlp", "glue_runs", "scripts")
 ABOUT_SOURCES = ("test_docs", "test_imports", "test_wheel")  # tests that look at text, not at what it does
-SECONDS = 30  # of CPU time, for the tests of one fault
 SLOW_IMPORTS = ("scipy.stats", "transformers.pipelines", "transformers.trainer")
 FORK = multiprocessing.get_context("fork")
 
@@ -91,15 +90,20 @@ def _left_out(folder: str, names: list[str]) -> set[str]:
 
 
 class FirstFailure:
-    """Pytest plugin: the first test that fails, and an end when the time is over."""
+    """Pytest plugin: the first test that fails, and an end when so much CPU time is used up."""
 
-    test: str | None = None
+    def __init__(self, seconds: float):
+        self.seconds, self.test = seconds, None
+
+    def is_over(self) -> bool:
+        """Whether no other test is to run."""
+        return self.test is not None or sum(os.times()[:4]) > self.seconds
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a test that fails."""
         if report.failed:
             self.test = report.nodeid
-        elif sum(os.times()[:4]) > SECONDS:
+        elif self.is_over():
             pytest.exit("The time is over.")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -118,7 +122,7 @@ def _import_once() -> None:
     sys.path.pop(0)
 
 
-def _run_here(tree: Path, tests: list[list[str]], sender: Connection) -> None:
+def _run_here(tree: Path, tests: list[list[str]], seconds: float, sender: Connection) -> None:
     """Send the first of the tests to fail, or `None`; tests are imported group by group."""
     os.setsid()
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -127,19 +131,19 @@ def _run_here(tree: Path, tests: list[list[str]], sender: Connection) -> None:
     os.chdir(tree)
     os.environ["PYTHONPATH"] = str(tree)
     sys.path[:0] = [str(tree), str(tree / "tests")]
-    first = FirstFailure()
+    first = FirstFailure(seconds)
     options = f"-x -p no:cacheprovider -p no:xdist --timeout=200 --basetemp={tree.parent / 'scratch'}".split()
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins that are loaded already
     for group in filter(None, tests):
-        if first.test is None and sum(os.times()[:4]) < SECONDS:
+        if not first.is_over():
             pytest.main([*options, *group], plugins=[first])
     sender.send(first.test)
 
 
-def first_failure(tree: Path, tests: list[list[str]]) -> str | None:
+def first_failure(tree: Path, tests: list[list[str]], seconds: float = 1e9) -> str | None:
     """The first test that fails in a tree, in a process of its own; or how that process broke down."""
     receiver, sender = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=_run_here, args=(tree, tests, sender))
+    process = FORK.Process(target=_run_here, args=(tree, tests, seconds, sender))
     process.start()
     process.join()
     with suppress(ProcessLookupError):
@@ -153,14 +157,14 @@ def _own_tree(clean: Path) -> tuple[Path, dict[str, list[str]]]:
     return shutil.copytree(clean, clean.parent / str(os.getpid()) / "tree"), {}
 
 
-def judge(clean: Path, file: str, fault: str) -> str | None:
+def judge(clean: Path, file: str, fault: str, seconds: float) -> str | None:
     """The test that notices a fault, or `None`."""
     tree, noticed = _own_tree(clean)
     target, before = tree / file, noticed.setdefault(file, [])
     compiled = Path(importlib.util.cache_from_source(target))
     compiled.unlink(missing_ok=True)
     target.write_text(fault, encoding="utf-8")
-    test = first_failure(tree, [before, *([test] for test in test_order(file))])
+    test = first_failure(tree, [before, *([test] for test in test_order(file))], seconds)
     compiled.unlink(missing_ok=True)
     shutil.copy2(clean / file, target)
     if test is not None and "::" in test and test not in before:
@@ -175,6 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=50, help="how many faults")
     parser.add_argument("--seed", type=int, default=0, help="which faults")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    parser.add_argument("--seconds", type=float, default=60, help="CPU time for the tests of one fault")
     args = parser.parse_args(argv)
     files = sorted({f.resolve() for path in args.paths for f in (path.rglob("*.py") if path.is_dir() else [path])})
     drawn = [(str(file.relative_to(ROOT)), kind, fault) for file, kind, fault in draw(files, args.count, args.seed)]
@@ -182,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(args.jobs, FORK) as workers:
         clean = Path(folder) / "clean"
         shutil.copytree(ROOT, clean, ignore=_left_out)
-        judged = [workers.submit(judge, clean, file, fault) for file, _, fault in drawn]
+        judged = [workers.submit(judge, clean, file, fault, args.seconds) for file, _, fault in drawn]
         for number, ((file, kind, fault), verdict) in enumerate(zip(drawn, judged, strict=True), start=1):
             print(number, file, kind, f"died: {verdict.result()}" if verdict.result() else "SURVIVED", flush=True)
             if verdict.result() is None:
