@@ -3,6 +3,7 @@ import image_files
 import pytest
 import tiny
 import torch
+from transformers import ViTImageProcessorPil
 
 import logitmix_nlp.images.trainer as trainer_module
 from logitmix_nlp.functional.augmentation import crop_flip, normalize_pixels
@@ -176,3 +177,6 @@ def test_what_the_trainer_needs_is_named(tmp_path):
         ValueError, match=f"crop_padding={side} around images of {side} x {side} pixels .* below {side}"
     ):
         trainer(tmp_path, 4, crop_padding=side)
+    wide = ImageRows(image_files.rows(4, size=(8, 16)), ViTImageProcessorPil(size={"height": 8, "width": 16}))
+    with pytest.raises(ValueError, match="crop_padding=8 around images of 8 x 16 pixels .* below 8"):
+        trainer(tmp_path, 4, rows=wide, crop_padding=8)

@@ -97,3 +97,8 @@ def test_it_resumes_bitwise(tmp_path):
 def test_the_mixin_knows_nothing_of_cards_and_pushes():
     names = {name for base in LogitMixMixin.__mro__ for name in vars(base)}
     assert names.isdisjoint({"create_model_card", "push_to_hub", "card_options", "init_hf_repo", "push_error"})
+
+
+def test_what_cannot_be_trained_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="layer:99"):
+        tiny.trainer(tmp_path, tiny.rows(4), mix_method="logitmix", mix_site="layer:99")
