@@ -25,8 +25,8 @@ class CalibrationCallback(TrainerCallback):
 
     A callback sees the metrics of an evaluation, but not its logits, and only after they were logged. So this one is
     made from the trainer, and extends its `compute_metrics`, where the logits are: one evaluation pass, and the
-    figures are there for the log, for `metric_for_best_model="eval_ece"` and for `EarlyStoppingCallback`, in whatever
-    order callbacks run. Figures that the trainer's own `compute_metrics` gives are kept. A temperature that
+    metrics are there for the log, for `metric_for_best_model="eval_ece"` and for `EarlyStoppingCallback`, in whatever
+    order callbacks run. Metrics that the trainer's own `compute_metrics` gives are kept. A temperature that
     `python -m logitmix_nlp calibrate` stored with the model is removed when training starts: it would be that of the
     old weights.
 
@@ -66,10 +66,10 @@ class CalibrationCallback(TrainerCallback):
 
     def _extended(self, own: Callable[..., dict[str, float]] | None) -> Callable[..., dict[str, float]]:
         def compute_metrics(prediction: EvalPrediction, compute_result: bool | None = None) -> dict[str, float]:
-            figures = self._metrics(prediction, compute_result)
+            metrics = self._metrics(prediction, compute_result)
             if own is None:
-                return figures
+                return metrics
             given = own(prediction) if compute_result is None else own(prediction, compute_result=compute_result)
-            return {**figures, **(given or {})}
+            return {**metrics, **(given or {})}
 
         return compute_metrics

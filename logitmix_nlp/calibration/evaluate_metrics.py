@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of `metrics` as an `evaluate.Metric`, for code written against that library; no Hub is needed."""
+"""Metrics of `calibration.metrics` as an `evaluate.Metric`, without the Hub, for code written against that library."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, logging
 
-from logitmix_nlp.whole_files import write_whole
+from logitmix_nlp.whole_files import read_object, write_whole
 
 __all__ = [
     "TEMPERATURE_KEY",
@@ -37,23 +37,23 @@ def stored_temperature(config: PreTrainedConfig) -> float:
         `float`: What logits are to be divided by (Guo et al., 2017, Eq. 9), above 0.
 
     Raises:
-        ValueError: If it is no finite number above 0, or the model is no single-label classifier.
+        ValueError: If it is not a finite number above 0, or the model is not a single-label classifier.
     """
-    found = vars(config).get(TEMPERATURE_KEY)
-    if found is None:
+    stored = vars(config).get(TEMPERATURE_KEY)
+    if stored is None:
         return 1.0
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
+    if isinstance(stored, bool) or not isinstance(stored, int | float) or not 0 < stored < math.inf:
         raise ValueError(
-            f"{TEMPERATURE_KEY} of the model's configuration must be a finite number above 0, got {found!r}: "
-            f"mend or remove it (python -m logitmix_nlp calibrate MODEL --remove)."
+            f"{TEMPERATURE_KEY} of the model's configuration must be a finite number above 0, got {stored!r}: "
+            f"correct or remove it (python -m logitmix_nlp calibrate MODEL --remove)."
         )
     if config.num_labels < 2 or config.problem_type not in (None, "single_label_classification"):
         kind = config.problem_type or "a regression"
         raise ValueError(
-            f"{TEMPERATURE_KEY}={found} is for single-label classifiers, and this model is {kind} of "
+            f"{TEMPERATURE_KEY}={stored} is for single-label classifiers, and this model is {kind} of "
             f"{config.num_labels} outputs: remove it (python -m logitmix_nlp calibrate MODEL --remove)."
         )
-    return float(found)
+    return float(stored)
 
 
 def calibrated_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
@@ -95,10 +95,10 @@ def scale_outputs(logits: Any, temperature: float) -> Any:
 
 def clear_temperature(config: PreTrainedConfig) -> None:
     """Forget a stored temperature, with a warning: it was fitted to weights that are about to change."""
-    found = vars(config).pop(TEMPERATURE_KEY, None)
-    if found is not None:
+    before = vars(config).pop(TEMPERATURE_KEY, None)
+    if before is not None:
         logger.warning(
-            f"The model's {TEMPERATURE_KEY}={found} was fitted to the weights before this training and is removed: "
+            f"The model's {TEMPERATURE_KEY}={before} was fitted to the weights before this training and is removed: "
             "fit another afterwards with python -m logitmix_nlp calibrate."
         )
 
@@ -113,8 +113,8 @@ def check_writable(folder: str | Path) -> Path:
         `Path`: The file.
 
     Raises:
-        FileNotFoundError: If the folder holds no configuration, as if the id of a model on the Hub is given.
-        PermissionError: If its place cannot be written to.
+        FileNotFoundError: If the folder holds no configuration, for example, because a Hub id was given.
+        PermissionError: If its folder is not writable.
     """
     path = Path(folder) / CONFIG_NAME
     if not path.is_file():
@@ -123,14 +123,14 @@ def check_writable(folder: str | Path) -> Path:
             "(model.save_pretrained(folder))."
         )
     if not os.access(path.resolve().parent, os.W_OK):
-        raise PermissionError(f"{path.resolve().parent} is not yours to write to: copy the model first.")
+        raise PermissionError(f"{path.resolve().parent} is not writable: copy the model first.")
     return path
 
 
 def write_temperature(folder: str | Path, temperature: float | None) -> float | None:
     """Set or remove the temperature in `config.json` of a model's folder; all else in it stays as it is.
 
-    The file is replaced in one step, so that a reader, or a crash, never meets half of one.
+    The file is replaced in one step, so that a reader never sees half of one, not even after a crash.
 
     Args:
         folder (`str` or `Path`): Folder of the model.
@@ -141,17 +141,12 @@ def write_temperature(folder: str | Path, temperature: float | None) -> float | 
 
     Raises:
         FileNotFoundError: If the folder holds no configuration.
-        ValueError: If that is no JSON object, or the temperature is not a finite number above 0.
+        ValueError: If that is not a JSON object, or the temperature is not a finite number above 0.
     """
     if temperature is not None and not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be finite and above 0, got {temperature}.")
     path = check_writable(folder)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} holds {type(config).__name__}, not the object of a configuration.")
+    config = read_object(path)
     before = config.pop(TEMPERATURE_KEY, None)
     if temperature is not None:
         config[TEMPERATURE_KEY] = temperature

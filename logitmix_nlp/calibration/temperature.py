@@ -68,14 +68,14 @@ class TemperatureScaler:
         all_right = bool((_true(logits, labels) >= logits.max(1)).all())
         at_bound = all_right or slopes[1] <= 0 or slopes[0] >= 0
         if at_bound:
-            found = ends[1] if all_right or slopes[1] <= 0 else ends[0]
+            log_inverse = ends[1] if all_right or slopes[1] <= 0 else ends[0]
         else:
-            found = brentq(_slope, *ends, args=(logits, labels), xtol=1e-13, rtol=1e-13)
-        if _nll(logits * np.exp(found), labels) >= _nll(logits, labels):
-            found, at_bound = 0.0, False
-        self.temperature = float(np.exp(-found))
+            log_inverse = brentq(_slope, *ends, args=(logits, labels), xtol=1e-13, rtol=1e-13)
+        if _nll(logits * np.exp(log_inverse), labels) >= _nll(logits, labels):
+            log_inverse, at_bound = 0.0, False
+        self.temperature = float(np.exp(-log_inverse))
         if at_bound:
-            logger.warning(_why_at_bound(self.temperature, found > 0))
+            logger.warning(_why_at_bound(self.temperature, log_inverse > 0))
         self.report = _report(logits, logits / self.temperature, labels, at_bound)
         return self
 
@@ -120,7 +120,7 @@ class VectorScaler:
             labels (`np.ndarray` or `torch.Tensor` of shape `(N,)`): True classes; every class must occur.
             max_scale (`float`): Scales lie in `[0, max_scale]`, so that a larger logit never lowers its class.
             max_bias (`float`): Biases lie in `[-max_bias, max_bias]` before their mean is taken off. An optimum at a
-                bound (rows that can be told apart perfectly) is taken with a warning.
+                bound (rows that can be separated perfectly) is taken with a warning.
 
         Returns:
             `VectorScaler`: Itself, with `scale`, `bias` and `report` set.
@@ -140,12 +140,12 @@ class VectorScaler:
         start = np.concatenate([np.ones(classes), np.zeros(classes)])
         bounds = [(0, max_scale)] * classes + [(-max_bias, max_bias)] * classes
         options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-9}
-        found = minimize(
+        optimum = minimize(
             vector_nll, start, args=(logits, labels), jac=True, method="L-BFGS-B", bounds=bounds, options=options
         ).x
-        if vector_nll(found, logits, labels)[0] > vector_nll(start, logits, labels)[0]:
-            found = start
-        self.scale, bias = found[:classes], found[classes:]
+        if vector_nll(optimum, logits, labels)[0] > vector_nll(start, logits, labels)[0]:
+            optimum = start
+        self.scale, bias = optimum[:classes], optimum[classes:]
         at_bound = bool((self.scale >= max_scale).any() or (np.abs(bias) >= max_bias).any())
         self.bias = bias - bias.mean()
         if at_bound:

@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     instead = "" if before is None else f" in place of {before}"
     print(f"{TEMPERATURE_KEY} = {scaler.temperature} was written into {options.model}/config.json{instead}.")
     if (Path(options.model) / "README.md").is_file():
-        print(f"The figures in {options.model}/README.md are those without it.")
+        print(f"The metrics in {options.model}/README.md are those without it.")
     return 0
 
 
@@ -78,4 +78,4 @@ def _table(scaler: TemperatureScaler, origin: str) -> Table:
     ]
     columns = (Column("T = 1", decimals=4), Column(f"T = {scaler.temperature:.4f}", decimals=4))
     note = f"On the {counted(report['rows'], 'row')} of {origin} it was fitted to; others gain less. ECE of 15 bins."
-    return Table("temperature", "Before and after", "figure", columns, tuple(rows), (note,))
+    return Table("temperature", "Before and after", "metric", columns, tuple(rows), (note,))

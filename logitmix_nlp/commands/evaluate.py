@@ -45,7 +45,7 @@ PROGRAM = "python -m logitmix_nlp evaluate"
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog=PROGRAM,
-        description="Accuracy, calibration, out-of-distribution and robustness figures of a text or image classifier.",
+        description="Accuracy, calibration, out-of-distribution and robustness metrics of a text or image classifier.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -66,10 +66,10 @@ def hold_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) ->
     source = options.calibration_data or options.data
     if (_place(source), options.calibration_split) == (_place(options.data), options.split):
         raise ValueError("--calibration_data is the very data of --data: leave it out to fit on one half of that.")
-    found = rows_of(options, classifier, source, options.calibration_split)
-    found, shared = without_shared(found, rows)
+    fit = rows_of(options, classifier, source, options.calibration_split)
+    fit, shared = without_shared(fit, rows)
     left_out = f", without {shared} that {'is' if shared == 1 else 'are'} in --data too" if shared else ""
-    return rows, (found, f"{found.origin}: {counted(len(found), 'row')}{left_out}")
+    return rows, (fit, f"{fit.origin}: {counted(len(fit), 'row')}{left_out}")
 
 
 def batches_of(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> Batches:
@@ -79,7 +79,7 @@ def batches_of(options: argparse.Namespace, classifier: Classifier, rows: Rows) 
 
 def outside_rows(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> dict[str, Rows]:
     """The rows of each `--ood`, by a short name."""
-    found: dict[str, Rows] = {}
+    sets: dict[str, Rows] = {}
     if len(set(map(_place, options.ood))) < len(options.ood):
         raise ValueError(f"--ood names a source twice: {', '.join(options.ood)}. Give each one once.")
     columns = _ood_columns(options)
@@ -100,8 +100,8 @@ def outside_rows(options: argparse.Namespace, classifier: Classifier, rows: Rows
                 "and for --data with --text_column_names."
             )
         name = _short(source)
-        _add(found, str(_place(source)) if name in found else name, others, f"--ood {source}")
-    return found
+        _add(sets, str(_place(source)) if name in sets else name, others, f"--ood {source}")
+    return sets
 
 
 def _ood_columns(options: argparse.Namespace) -> Columns:
@@ -120,33 +120,33 @@ def outside_batches(
     options: argparse.Namespace, classifier: Classifier, rows: Rows, outside: dict[str, Rows]
 ) -> dict[str, Batches]:
     """Inputs of each `--ood`, and of `--noise`."""
-    found = {name: batches_of(options, classifier, others) for name, others in outside.items()}
+    sets = {name: batches_of(options, classifier, others) for name, others in outside.items()}
     if options.noise:
         name, batches = noise_batches(classifier, rows, options.batch_size, options.seed)
-        _add(found, name, partial(iter, batches), "--noise")
-    return found
+        _add(sets, name, partial(iter, batches), "--noise")
+    return sets
 
 
 def _place(source: str) -> Path | str:
     return Path(source).resolve() if Path(source).exists() else source
 
 
-def _add(found: dict, name: str, value: Rows | Batches, given: str) -> None:
+def _add(sets: dict, name: str, value: Rows | Batches, given: str) -> None:
     """Put one more set into a report, in which no two may have the same name."""
-    if name in found:
+    if name in sets:
         raise ValueError(f"{given}: there is a {name!r} already. Give each one once.")
-    found[name] = value
+    sets[name] = value
 
 
 def shift_batches(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> dict[str, Batches]:
     """Inputs of the rows under each `--perturb` and `--fgsm`, by name."""
-    found: dict[str, Batches] = {}
+    sets: dict[str, Batches] = {}
     for rate in options.perturb:
         changed = perturbed_rows(rows, rate, options.seed)
-        _add(found, f"words changed, {100 * rate:g}%", batches_of(options, classifier, changed), f"--perturb {rate}")
+        _add(sets, f"words changed, {100 * rate:g}%", batches_of(options, classifier, changed), f"--perturb {rate}")
     for epsilon in options.fgsm:
-        _add(found, f"FGSM, ε = {epsilon:g}", _fgsm(options, classifier, rows, epsilon), f"--fgsm {epsilon}")
-    return found
+        _add(sets, f"FGSM, ε = {epsilon:g}", _fgsm(options, classifier, rows, epsilon), f"--fgsm {epsilon}")
+    return sets
 
 
 def _fgsm(options: argparse.Namespace, classifier: Classifier, rows: Rows, epsilon: float) -> Batches:

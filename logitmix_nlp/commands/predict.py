@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 def _logits(classifier: Classifier, rows: Rows, batch_size: int) -> np.ndarray:
     """Logits in the order of the rows, which the model sees by length."""
     order = rows.length_order()
-    found = classifier.logits(classifier.batches(rows.pick(order).inputs, batch_size)).numpy()
-    logits = np.empty_like(found)
-    logits[order] = found
+    by_length = classifier.logits(classifier.batches(rows.pick(order).inputs, batch_size)).numpy()
+    logits = np.empty_like(by_length)
+    logits[order] = by_length
     return logits

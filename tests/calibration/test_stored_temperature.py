@@ -136,7 +136,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="written into a model's own folder"):
         write_temperature(tmp_path, 2.0)
-    for text, message in (("{", "not valid JSON"), ("[1]", "holds list, not the object")):
+    for text, message in (("{", "not valid JSON"), ("[1]", "holds list, not an object")):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             write_temperature(tmp_path, 2.0)
