@@ -150,6 +150,7 @@ def test_the_recipe_cuts_half_of_the_batches_unless_told_otherwise():
     ("options", "message"),
     [
         ({"mix_method": "mixup", "lamix_beta": 0.5, "mix_weight": 0, "sim_weight": 1}, "no step is plain: weight one"),
+        ({"lr_milestones": [0.5, 1.0]}, r"lr_milestones are shares of training between 0 and 1, got \[0.5, 1.0\]"),
         ({"lr_milestones": [0.5], "lr_scheduler_type": "cosine"}, "lr_scheduler_type is 'cosine' and warmup_steps 0"),
         ({"lr_milestones": [0.5], "lr_scheduler_type": "constant", "warmup_steps": 3}, "warmup_steps 3: set"),
         ({"lr_milestones": [5.0], "lr_scheduler_type": "constant"}, r"between 0 and 1, got \[5.0\]"),

@@ -113,6 +113,9 @@ def test_names_of_something(folder, monkeypatch):
     for name in ("model", "./model", "model/", str(folder), "model/config.json", "bert-base-uncased", "me/my.model_1"):
         check_model_name(name)
     assert load_config("model/config.json").to_dict() == AutoConfig.from_pretrained("model/config.json").to_dict()
+    for read in (load_config, load_tokenizer):
+        with pytest.raises(OSError, match="connect"):
+            read("me/my.model_1")
 
 
 def test_a_limit_of_the_tokenizer_that_is_none(folder):

@@ -123,6 +123,7 @@ def test_missing_label_column_lists_those_that_exist():
         (NLI, ("entailment", "neutral"), ("entailment", "neutral")),
         ({"a": 1, "A": 0}, ("a", "A"), ("A", "a")),
         ({"a": 1, "b": 0}, ("a", "A"), ("a", "A")),
+        ({"a": 0, "LABEL_a": 2, "b": 1}, ("b", "a"), ("b", "a")),
         (None, ("a", "b"), ("a", "b")),
     ],
 )
