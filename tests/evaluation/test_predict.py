@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import samples
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, Image, Value
 from evaluation_samples import failure, logits_of, rows_file, texts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from logitmix_nlp.commands import calibrate, predict
+from logitmix_nlp.evaluation.predicted_rows import keep_columns
 
 NAMES = ("good", "bad", "fair")
 NEW = ["prediction", "entropy", *(f"probability_{name}" for name in NAMES)]
@@ -91,6 +92,12 @@ def test_images_are_named_by_their_path(tmp_path, image_model, images):
     assert {row["prediction"] for row in found} <= {"LABEL_0", "LABEL_1", "LABEL_2"}
     total = sum(float(found[0][f"probability_LABEL_{k}"]) for k in range(3))
     assert total == pytest.approx(1, abs=1e-5)
+
+
+def test_images_that_are_only_passed_on_may_be_missing():
+    features = Features({"photo": Image(decode=False), "n": Value("int64")})
+    rows = Dataset.from_dict({"photo": [{"bytes": None, "path": "a.png"}, None], "n": [1, 2]}, features=features)
+    assert keep_columns(rows)[:] == {"photo": ["a.png", None], "n": [1, 2]}
 
 
 def test_several_labels_per_row(tmp_path):
