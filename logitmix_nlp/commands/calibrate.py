@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError("--data is missing: give labelled rows that the model was not trained on, or --remove.")
     if not options.dry_run:
         check_writable(options.model)
-    classifier = model_of(options)
+    classifier = model_of(options, options.model)
     rows = rows_of(options, classifier, options.data, options.split)
     logits = classifier.logits(classifier.batches(rows.inputs, options.batch_size))
     scaler = fit_temperature(logits, rows)

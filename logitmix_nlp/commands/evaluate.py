@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m logitmix_nlp evaluate`: one report on how right and how honest a classifier is."""
+"""`python -m logitmix_nlp evaluate`: one report on how right and how honest classifiers are, alone and averaged."""
 
 import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -15,13 +16,14 @@ from logitmix_nlp.commands import OneLineParser, one_line_errors
 from logitmix_nlp.commands.evaluate_inputs import (
     batches_of,
     check_flags,
+    classifiers_of,
     hold_out,
     outside_batches,
     outside_rows,
     shift_batches,
     try_out,
 )
-from logitmix_nlp.commands.flags import add_data_flags, model_of, quiet, rows_of
+from logitmix_nlp.commands.flags import add_data_flags, quiet, rows_of
 from logitmix_nlp.evaluation.classifier import Classifier
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.data.lines import counted
@@ -33,7 +35,7 @@ from logitmix_nlp.evaluation.report import (
     require_matplotlib,
     write_evaluation,
 )
-from logitmix_nlp.evaluation.study import AS_TRAINED, Variants, make_study
+from logitmix_nlp.evaluation.study import Variants, make_study
 from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.reports.tables import to_text
 
@@ -45,11 +47,17 @@ PROGRAM = "python -m logitmix_nlp evaluate"
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog=PROGRAM,
-        description="Accuracy, calibration, out-of-distribution and robustness metrics of a text or image classifier.",
+        description="Accuracy, calibration, out-of-distribution and robustness metrics of text or image classifiers.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="Folder or Hub id of any Transformers text or image classifier.")
+    add(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="Folder or Hub id of any Transformers text or image classifier. Of several with the same classes, the "
+        "mean of their probabilities is evaluated too.",
+    )
     add(
         "--data",
         required=True,
@@ -60,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--temperature",
         action="store_true",
-        help="Fit a temperature on other rows; show before and after.",
+        help="Fit a temperature on other rows, to each model and to the mean; show before and after.",
     )
     add(
         "--calibration_data",
@@ -94,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Resamples of each interval, 0 for none; their time grows with the rows. Default: 1000.",
     )
     add("--no_pictures", action="store_true", help="Tables alone; matplotlib is not needed then.")
-    add("--output_dir", help="Folder of the report. Default: evaluation/MODEL.")
+    add("--output_dir", help="Folder of the report. Default: evaluation/MODEL, of several evaluation/ensemble.")
     return parser
 
 
@@ -105,53 +113,58 @@ def main(argv: Sequence[str]) -> int:
     quiet()
     if not options.no_pictures:
         require_matplotlib()
-    name = (Path(options.model).resolve() if Path(options.model).exists() else Path(options.model)).name
+    classifiers = classifiers_of(options)
+    name = "ensemble" if len(classifiers) > 1 else next(iter(classifiers))
     folder = Path("evaluation") / name if options.output_dir is None else options.output_dir
     check_folder(folder)
-    classifier = model_of(options)
+    classifier = next(iter(classifiers.values()))
     check_flags(options, classifier)
     rows = rows_of(options, classifier, options.data, options.split)
-    variants = Variants(classifier, {AS_TRAINED: 1.0}, options.mc_dropout, seed=options.seed).with_stored()
+    variants = Variants.of(classifiers, options.mc_dropout, options.seed)
     rows, held_out = hold_out(options, classifier, rows)
-    outside, scaler = outside_rows(options, classifier, rows), None
+    outside = outside_rows(options, classifier, rows)
     outside_inputs = outside_batches(options, classifier, rows, outside)
-    shifted_inputs = shift_batches(options, classifier, rows)
+    shifted_inputs = shift_batches(options, rows)
     try_out(options, classifier, rows)
     if options.rescale_mixup is not None:
         images = rows_of(options, classifier, options.train_data, options.train_split, all_rows=True)
-        inputs = batches_of(options, classifier, images)
-        variants = variants.with_rescaling(options.rescale_mixup, inputs, images.labels)
+        variants = variants.with_rescaling(options.rescale_mixup, batches_of(options, images), images.labels)
+    scalers, fitted_on = {}, ""
     if held_out is not None:
-        scaler = fit_temperature(classifier.logits(batches_of(options, classifier, held_out[0])()), held_out[0])
-        variants = variants.with_fitted(scaler.temperature)
+        logits = variants.logits(batches_of(options, held_out[0]))
+        scalers = {one: fit_temperature(found, held_out[0]) for one, found in logits.items()}
+        variants = variants.with_fitted({one: scaler.temperature for one, scaler in scalers.items()})
+        bound = [f" of {one}" * (len(scalers) > 1) for one, scaler in scalers.items() if scaler.report["at_bound"]]
+        fitted_on = held_out[1] + "".join(f"; T{whose} is the bound of the search" for whose in bound)
     study = make_study(
         variants,
         rows,
-        batches_of(options, classifier, rows),
+        batches_of(options, rows),
         outside_inputs,
         shifted_inputs,
         n_bins=options.n_bins,
         n_resamples=options.n_bootstrap,
         seed=options.seed,
     )
-    fitted_on = "" if held_out is None else held_out[1] + "; T is the bound of the search" * scaler.report["at_bound"]
     for table in evaluation_tables(study, fitted_on).values():
         print(to_text(table))
     command = shlex.join([*PROGRAM.split(), *argv])
-    facts = _facts(classifier, rows, outside, command)
+    facts = _facts(classifiers, rows, outside, command)
     plots = {} if options.no_pictures else make_plots(study)
-    report = evaluation_report(study, f"Evaluation: {name}", facts, plots, fitted_on)
-    record = {**_record(classifier, rows, command, scaler, fitted_on), **study.record()}
+    report = evaluation_report(study, f"Evaluation: {', '.join(classifiers)}", facts, plots, fitted_on)
+    record = {**_record(classifiers, rows, command, scalers, fitted_on), **study.record()}
     paths = write_evaluation(folder, report, plots, record)
     print("Written:", ", ".join(map(str, paths)))
     return 0
 
 
-def _facts(classifier: Classifier, rows: Rows, outside: dict[str, Rows], command: str) -> list[tuple[str, str]]:
+def _facts(
+    classifiers: dict[str, Classifier], rows: Rows, outside: dict[str, Rows], command: str
+) -> list[tuple[str, str]]:
     data = f"{rows.origin}: {counted(len(rows), 'row')} evaluated; {_read(rows)}, labels from “{rows.columns.label}”"
     return [
-        ("Model", f"{classifier.name} ({type(classifier.model).__name__})"),
-        ("Classes", ", ".join(classifier.class_names)),
+        *[("Model", f"{one.name} ({type(one.model).__name__})") for one in classifiers.values()],
+        ("Classes", ", ".join(next(iter(classifiers.values())).class_names)),
         ("Data", data),
         *[
             ("From outside", f"{name}: {counted(len(others), 'row')}; {_read(others)}")
@@ -167,15 +180,21 @@ def _read(rows: Rows) -> str:
 
 
 def _record(
-    classifier: Classifier, rows: Rows, command: str, scaler: TemperatureScaler | None, fitted_on: str
-) -> dict[str, object]:
-    temperature = None if scaler is None else {**scaler.to_dict(), "fitted_on": fitted_on}
+    classifiers: dict[str, Classifier],
+    rows: Rows,
+    command: str,
+    scalers: dict[str, TemperatureScaler],
+    fitted_on: str,
+) -> dict[str, Any]:
+    names = {short: classifier.name for short, classifier in classifiers.items()}
+    found = {one: {**scaler.to_dict(), "fitted_on": fitted_on} for one, scaler in scalers.items()}
+    one = len(names) == 1
     return {
-        "model": classifier.name,
-        "classes": classifier.class_names,
+        "model": next(iter(names.values())) if one else names,
+        "classes": next(iter(classifiers.values())).class_names,
         "data": rows.origin,
         "columns": rows.columns._asdict(),
-        "temperature": temperature,
+        "temperature": next(iter(found.values()), None) if one else found or None,
         "command": command,
         "versions": _versions(),
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `python -m logitmix_nlp evaluate` runs the model on, checked before the long work starts."""
+"""What `python -m logitmix_nlp evaluate` runs its models on, checked before the long work starts."""
 
 import argparse
 from functools import partial
@@ -8,31 +8,38 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from logitmix_nlp.commands.flags import rows_of
+from logitmix_nlp.commands.flags import model_of, rows_of
 from logitmix_nlp.evaluation.classifier import Classifier
-from logitmix_nlp.evaluation.data.columns import Columns
+from logitmix_nlp.evaluation.data.columns import TEXT_FLAG, Columns, stored_columns
 from logitmix_nlp.evaluation.data.labelled_rows import Rows
-from logitmix_nlp.evaluation.data.lines import counted
+from logitmix_nlp.evaluation.data.lines import counted, shown
 from logitmix_nlp.evaluation.held_out import halves, without_shared
 from logitmix_nlp.evaluation.robustness import fgsm_batches, mc_dropout_logits, noise_batches, perturbed_rows
 from logitmix_nlp.evaluation.study import Batches
 from logitmix_nlp.functional.checks import check_bins
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
 
-__all__ = ["batches_of", "check_flags", "hold_out", "outside_batches", "outside_rows", "shift_batches", "try_out"]
+__all__ = [
+    "batches_of", "check_flags", "classifiers_of", "hold_out", "outside_batches", "outside_rows", "shift_batches",
+    "try_out",
+]  # fmt: skip
 
 FEWEST_RESAMPLES = 40  # at which the ends of a 95% interval are seen
 MOST_RESAMPLES = 1_000_000  # more would only fill the memory
 TRIAL_ROWS = 8
+FOR_ONE_MODEL = ("noise", "mc_dropout", "fgsm", "rescale_mixup")  # their inputs or passes are made for that model
 
 
 def check_flags(options: argparse.Namespace, classifier: Classifier) -> None:
     """Raise a `ValueError` if a flag is out of range, or has no meaning for this model or without another."""
+    several = [name for name in FOR_ONE_MODEL if getattr(options, name) not in (0, False, None, [])]
+    if several and len(options.models) > 1:
+        raise ValueError(f"--{several[0]} is for one model, got {len(options.models)}: evaluate each alone with it.")
     kind, other = ("texts", "images") if classifier.is_text else ("images", "texts")
     wrong = ("fgsm", "rescale_mixup") if classifier.is_text else ("perturb",)
     for name in wrong:
         if getattr(options, name) not in (None, []):
-            raise ValueError(f"--{name} is for classifiers of {other}; {options.model} classifies {kind}.")
+            raise ValueError(f"--{name} is for classifiers of {other}; {classifier.name} classifies {kind}.")
     if options.mc_dropout < 0:
         raise ValueError(f"--mc_dropout must be at least 0, got {options.mc_dropout}.")
     if (options.rescale_mixup is None) != (options.train_data is None):
@@ -55,6 +62,32 @@ def check_flags(options: argparse.Namespace, classifier: Classifier) -> None:
         raise ValueError("--ood_text_column_names and the like have no meaning without --ood.")
 
 
+def classifiers_of(options: argparse.Namespace) -> dict[str, Classifier]:
+    """The models that the flags name, by a short name; a `ValueError` if they cannot be averaged row by row."""
+    if len(set(map(_place, options.models))) < len(options.models):
+        raise ValueError(f"A model is given twice: {', '.join(options.models)}. Give each one once.")
+    last = [(Path(name).resolve() if Path(name).exists() else Path(name)).name for name in options.models]
+    short = last if len(set(last)) == len(last) else options.models
+    classifiers = {one: model_of(options, name) for one, name in zip(short, options.models, strict=True)}
+    first, *others = classifiers.values()
+    for other in others:
+        if other.is_text != first.is_text:
+            text, image = (first, other) if first.is_text else (other, first)
+            raise ValueError(f"{text.name} classifies texts, {image.name} images: give models of one kind.")
+        if set(other.class_names) != set(first.class_names):
+            raise ValueError(
+                f"{first.name} has the classes {shown(first.class_names)}; {other.name} has "
+                f"{shown(other.class_names)}: give models with the same class names, in any order."
+            )
+        texts = [stored_columns(one.model.config).text for one in (first, other)]
+        if all(texts) and texts[0] != texts[1] and not options.text_column_names:
+            raise ValueError(
+                f"{first.name} was trained on the texts {shown(texts[0])}, {other.name} on {shown(texts[1])}: say "
+                f"with {TEXT_FLAG} which both are to read."
+            )
+    return classifiers
+
+
 def hold_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> tuple[Rows, tuple[Rows, str] | None]:
     """Rows to evaluate on, and rows to fit a temperature on with the words for them."""
     if not options.temperature:
@@ -72,9 +105,9 @@ def hold_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) ->
     return rows, (fit, f"{fit.origin}: {counted(len(fit), 'row')}{left_out}")
 
 
-def batches_of(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> Batches:
-    """What gives the inputs of the model, batch by batch."""
-    return partial(classifier.batches, rows.inputs, options.batch_size)
+def batches_of(options: argparse.Namespace, rows: Rows) -> Batches:
+    """What gives the inputs of a model, batch by batch."""
+    return partial(Classifier.batches, rows=rows.inputs, batch_size=options.batch_size)
 
 
 def outside_rows(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> dict[str, Rows]:
@@ -120,10 +153,10 @@ def outside_batches(
     options: argparse.Namespace, classifier: Classifier, rows: Rows, outside: dict[str, Rows]
 ) -> dict[str, Batches]:
     """Inputs of each `--ood`, and of `--noise`."""
-    sets = {name: batches_of(options, classifier, others) for name, others in outside.items()}
+    sets = {name: batches_of(options, others) for name, others in outside.items()}
     if options.noise:
         name, batches = noise_batches(classifier, rows, options.batch_size, options.seed)
-        _add(sets, name, partial(iter, batches), "--noise")
+        _add(sets, name, lambda _: batches, "--noise")
     return sets
 
 
@@ -138,19 +171,19 @@ def _add(sets: dict, name: str, value: Rows | Batches, given: str) -> None:
     sets[name] = value
 
 
-def shift_batches(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> dict[str, Batches]:
+def shift_batches(options: argparse.Namespace, rows: Rows) -> dict[str, Batches]:
     """Inputs of the rows under each `--perturb` and `--fgsm`, by name."""
     sets: dict[str, Batches] = {}
     for rate in options.perturb:
         changed = perturbed_rows(rows, rate, options.seed)
-        _add(sets, f"words changed, {100 * rate:g}%", batches_of(options, classifier, changed), f"--perturb {rate}")
+        _add(sets, f"words changed, {100 * rate:g}%", batches_of(options, changed), f"--perturb {rate}")
     for epsilon in options.fgsm:
-        _add(sets, f"FGSM, ε = {epsilon:g}", _fgsm(options, classifier, rows, epsilon), f"--fgsm {epsilon}")
+        _add(sets, f"FGSM, ε = {epsilon:g}", _fgsm(options, rows, epsilon), f"--fgsm {epsilon}")
     return sets
 
 
-def _fgsm(options: argparse.Namespace, classifier: Classifier, rows: Rows, epsilon: float) -> Batches:
-    return partial(fgsm_batches, classifier, rows, epsilon, options.batch_size)
+def _fgsm(options: argparse.Namespace, rows: Rows, epsilon: float) -> Batches:
+    return partial(fgsm_batches, rows=rows, epsilon=epsilon, batch_size=options.batch_size)
 
 
 def try_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> None:
@@ -158,6 +191,6 @@ def try_out(options: argparse.Namespace, classifier: Classifier, rows: Rows) -> 
     few = rows.pick(np.arange(min(TRIAL_ROWS, len(rows))))
     if options.mc_dropout:
         generator = torch.Generator().manual_seed(options.seed)
-        mc_dropout_logits(classifier.model, batches_of(options, classifier, few)(), options.mc_dropout, generator)
+        mc_dropout_logits(classifier.model, batches_of(options, few)(classifier), options.mc_dropout, generator)
     for epsilon in options.fgsm[:1]:
-        next(_fgsm(options, classifier, few, epsilon)())
+        next(_fgsm(options, few, epsilon)(classifier))

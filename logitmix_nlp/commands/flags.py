@@ -37,14 +37,14 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="Of every draw. Default: 0.")
 
 
-def model_of(options: argparse.Namespace, *, multi_label: bool = False) -> Classifier:
-    """The classifier that the flags name; `multi_label` takes those of several labels per row, too."""
+def model_of(options: argparse.Namespace, name: str, *, multi_label: bool = False) -> Classifier:
+    """The classifier of that name, as the flags say; `multi_label` takes those of several labels per row, too."""
     if options.batch_size < 1:
         raise ValueError(f"--batch_size must be at least 1, got {options.batch_size}.")
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"--seed must be at least 0 and below 2**63, got {options.seed}.")
     return load_classifier(
-        options.model,
+        name,
         revision=options.revision,
         device=options.device,
         trust_remote_code=options.trust_remote_code,

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     quiet()
     target = check_target(options.output_file, options.data)
-    classifier = model_of(options, multi_label=True)
+    classifier = model_of(options, options.model, multi_label=True)
     data, origin = read_split(options.data, options.split, options.dataset_config_name, label_column=None)
     data = first_rows(data, origin, options.max_eval_samples)
     kept = keep_columns(data)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that one report says of a model: its predictions, read in several ways, and their metrics."""
+"""Everything that one report says of its models: their predictions, read in several ways, and the metrics."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,60 +16,91 @@ from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.mixup_rescaling import mean_at_site, rescaled_logits
 from logitmix_nlp.evaluation.robustness import mc_dropout_logits
 from logitmix_nlp.functional.bootstrap import Interval
+from logitmix_nlp.functional.ensembles import ensemble_scores
 from logitmix_nlp.functional.metrics import METRICS, metric_intervals, metric_values
 from logitmix_nlp.functional.ood import ood_metrics
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
 
-__all__ = ["AS_TRAINED", "SHIFT_METRICS", "SHOWN", "Batches", "Study", "Variants", "make_study"]
+__all__ = ["SHIFT_METRICS", "SHOWN", "Batches", "Study", "Variants", "make_study"]
 
 logger = logging.getLogger(__name__)
 
-AS_TRAINED, MC_DROPOUT = "as trained", "MC dropout"
+AS_TRAINED = "as trained"
 SHOWN = tuple(name for name in METRICS if name != "matthews_correlation")
 SHIFT_METRICS = ("accuracy", "ece", "oe", "nll")
-Batches = Callable[[], Iterable[Mapping[str, Any]]]  # called once for each reading of the rows
+Batches = Callable[[Classifier], Iterable[Mapping[str, Any]]]  # called once for each reading of the rows
+LEAST_ENERGY = 1e-5  # of log probabilities it is 0 but for rounding
 
 
 class Variants(NamedTuple):
     """How scores are made of a model's logits: as trained, at a temperature, with MC dropout, rescaled.
 
+    Of several models, the mean of their probabilities is one more.
+
     Args:
-        classifier (`Classifier`): The model.
-        temperatures (`dict[str, float]`): Name of each variant that divides all logits by a temperature.
-        passes (`int`): Passes of MC dropout; 0 for none.
-        rescaling (`dict[str, Any]`, *optional*): Arguments of [`rescaled_logits`], for models trained with mixup.
+        classifiers (`dict[str, Classifier]`): The models by a short name. Class ids are those of the first.
+        temperatures (`dict[str, dict[str, float]]`): By the names that [`logits`] gives: name of each variant that
+            divides all logits by a temperature.
+        passes (`int`): Passes of MC dropout, of one model alone; 0 for none.
+        rescaling (`dict[str, Any]`, *optional*): Arguments of [`rescaled_logits`], for one model trained with mixup.
         seed (`int`): Of the dropout masks.
     """
 
-    classifier: Classifier
-    temperatures: dict[str, float]
+    classifiers: dict[str, Classifier]
+    temperatures: dict[str, dict[str, float]]
     passes: int = 0
     rescaling: dict[str, Any] | None = None
     seed: int = 0
 
+    @classmethod
+    def of(cls, classifiers: dict[str, Classifier], passes: int = 0, seed: int = 0) -> "Variants":
+        """Each model, and the mean of several, as trained and at the temperature that its configuration holds."""
+        temperatures = {name: {AS_TRAINED: 1.0} for name in classifiers}
+        for name, classifier in classifiers.items():
+            if (stored := stored_temperature(classifier.model.config)) != 1:
+                temperatures[name][_at("stored", stored)] = stored
+        if len(classifiers) > 1:
+            temperatures[_mean(classifiers)] = {AS_TRAINED: 1.0}
+        return cls(classifiers, temperatures, passes, seed=seed)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names by id."""
+        return next(iter(self.classifiers.values())).class_names
+
+    def logits(self, batches: Batches) -> dict[str, torch.Tensor]:
+        """Logits `(N, C)` of each model by its name; last, of several, the logarithm of their mean probability."""
+        logits = {}
+        for name, classifier in self.classifiers.items():
+            order = [classifier.class_names.index(label) for label in self.class_names]
+            logits[name] = classifier.logits(batches(classifier))[:, order]
+        if len(logits) > 1:
+            logits[_mean(logits)] = ensemble_scores(torch.stack([one.double() for one in logits.values()])).log_probs
+        return logits
+
     def scores(self, batches: Batches) -> dict[str, torch.Tensor]:
         """Scores `(N, C)` of each variant, to be taken for logits; `batches` gives the inputs anew at each call."""
-        logits = self.classifier.logits(batches())
-        scores = {name: logits / temperature for name, temperature in self.temperatures.items()}
-        model = self.classifier.model
+        scores = {
+            f"{name}, {variant}" if len(self.classifiers) > 1 else variant: logits / temperature
+            for name, logits in self.logits(batches).items()
+            for variant, temperature in self.temperatures[name].items()
+        }
+        classifier = next(iter(self.classifiers.values()))
         if self.rescaling is not None:
-            scores["mixup rescaling"] = rescaled_logits(model, batches(), **self.rescaling)
+            scores["mixup rescaling"] = rescaled_logits(classifier.model, batches(classifier), **self.rescaling)
         if self.passes:
             generator = torch.Generator().manual_seed(self.seed)
-            scores[MC_DROPOUT] = mc_dropout_logits(model, batches(), self.passes, generator).log_probs
+            passes = mc_dropout_logits(classifier.model, batches(classifier), self.passes, generator)
+            scores["MC dropout"] = passes.log_probs
         return scores
 
-    def with_stored(self) -> "Variants":
-        """With the temperature that the model's configuration holds, if it does."""
-        stored = stored_temperature(self.classifier.model.config)
-        return self if stored == 1 else self._at("stored", stored)
-
-    def with_fitted(self, temperature: float) -> "Variants":
-        """With a temperature that was fitted to held-out rows."""
-        return self._at("fitted", temperature)
-
-    def _at(self, kind: str, temperature: float) -> "Variants":
-        return self._replace(temperatures={**self.temperatures, f"{kind} T = {temperature:.4g}": temperature})
+    def with_fitted(self, temperatures: Mapping[str, float]) -> "Variants":
+        """With the temperatures that were fitted to what [`logits`] gives of held-out rows, by the same names."""
+        fitted = {
+            name: {**self.temperatures[name], _at("fitted", temperature): temperature}
+            for name, temperature in temperatures.items()
+        }
+        return self._replace(temperatures=fitted)
 
     def with_rescaling(self, alpha: float, training_batches: Batches, labels: np.ndarray) -> "Variants":
         """With the rescaling of Carratino et al. (Eq. 15), for a model that mixup at the pixels trained.
@@ -82,11 +113,19 @@ class Variants(NamedTuple):
         Returns:
             `Variants`: With one more.
         """
-        theta = float(truncated_beta_mean(alpha))
-        mean = mean_at_site(self.classifier.model, training_batches(), "input")
-        shares = np.bincount(labels, minlength=self.classifier.model.config.num_labels) / len(labels)
+        theta, (classifier,) = float(truncated_beta_mean(alpha)), self.classifiers.values()
+        mean = mean_at_site(classifier.model, training_batches(classifier), "input")
+        shares = np.bincount(labels, minlength=classifier.model.config.num_labels) / len(labels)
         rescaling = {"theta": theta, "mean": mean, "site": "input", "label_mean": torch.from_numpy(shares)}
         return self._replace(rescaling=rescaling)
+
+
+def _at(kind: str, temperature: float) -> str:
+    return f"{kind} T = {temperature:.4g}"
+
+
+def _mean(models: Sized) -> str:
+    return f"mean of {len(models)} models"
 
 
 class Study(NamedTuple):
@@ -99,7 +138,7 @@ class Study(NamedTuple):
         classes (`dict[str, dict[str, dict]]`): Variant, then class: see [`per_class_metrics`].
         outside_scores (`dict[str, dict[str, torch.Tensor]]`): Name of a set from outside, then variant: scores.
         outside (`dict[str, dict[str, dict[str, float]]]`): The same: metrics of [`functional.ood_metrics`];
-            of MC dropout without those of the energy, which is 0 for every row.
+            without those of the energy where it is 0 for every row, as that of mean probabilities is.
         shifts (`dict[str, dict[str, dict[str, float]]]`): Name of a shift, `"none"` first, then variant: metrics of
             `SHIFT_METRICS`. Empty if there is no shift.
         n_bins (`int`): Confidence bins.
@@ -135,10 +174,10 @@ def make_study(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Study:
-    """Run the model on all sets and compute all metrics.
+    """Run the models on all sets and compute all metrics.
 
     Args:
-        variants (`Variants`): The model, and how its predictions are read.
+        variants (`Variants`): The models, and how their predictions are read.
         rows (`Rows`): Labelled rows to evaluate on.
         batches (`Callable`): Their inputs.
         outside (`dict[str, Callable]`): Inputs of the sets from outside the training distribution, by name.
@@ -163,7 +202,7 @@ def make_study(
     }
     outside_scores = {name: _scores(variants, name, inputs) for name, inputs in outside.items()}
     outside_metrics = {
-        name: {variant: _outside(variant, scores[variant], out) for variant, out in by_variant.items()}
+        name: {variant: _outside(scores[variant], out) for variant, out in by_variant.items()}
         for name, by_variant in outside_scores.items()
     }
     shifted = {name: _scores(variants, name, inputs) for name, inputs in shifts.items()}
@@ -171,7 +210,7 @@ def make_study(
         name: {variant: metric_values(logits, labels, n_bins, SHIFT_METRICS) for variant, logits in by_variant.items()}
         for name, by_variant in ({"none": scores, **shifted} if shifts else {}).items()
     }
-    names = variants.classifier.class_names
+    names = variants.class_names
     classes = {name: per_class_metrics(logits, labels, names, n_bins) for name, logits in scores.items()}
     return Study(scores, labels, metrics, classes, outside_scores, outside_metrics, shift_metrics, n_bins)
 
@@ -181,9 +220,9 @@ def _scores(variants: Variants, name: str, batches: Batches) -> dict[str, torch.
     return variants.scores(batches)
 
 
-def _outside(variant: str, scores: torch.Tensor, out: torch.Tensor) -> dict[str, float]:
+def _outside(scores: torch.Tensor, out: torch.Tensor) -> dict[str, float]:
     metrics = {name: float(value) for name, value in ood_metrics(scores, out).items()}
-    if variant == MC_DROPOUT:  # scores are log probabilities, and their energy is 0 but for rounding
+    if torch.cat([scores, out]).logsumexp(1).abs().max() < LEAST_ENERGY:
         metrics = {name: value for name, value in metrics.items() if not name.endswith("_energy")}
     return metrics
 
