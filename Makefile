@@ -1,10 +1,11 @@
 # Every target sets up what it needs: a machine with Python 3.10 or newer (with venv and pip) and make is enough.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CONSTRAINTS ?= constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-images test test-slow wheel quality style clean
+.PHONY: help demo demo-images test test-slow wheel docs quality style clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,9 +25,13 @@ test-slow: .venv/.test .venv/.demo .venv/.cluster  ## run the tests that take mi
 wheel: .venv/.test  ## build the wheel, install it apart from the checkout, and use it there
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow tests/test_wheel.py
 
-quality: .venv/.quality  ## check style and formatting
+docs: .venv/.docs .venv/.demo  ## build the site into docs/_build/html: notebooks run, warnings are errors
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+quality: .venv/.quality  ## check style, formatting and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $$(git ls-files '*.md' '*.py' '*.cff' '*.yml')
 
 style: .venv/.quality  ## mend what can be mended automatically
 	$(BIN)/ruff check --fix .

@@ -161,7 +161,7 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
     """
 
     mix_method: str = field(
-        default="logitmix", metadata={"help": "Training method, see PAPERS.md.", "choices": MIX_METHODS}
+        default="logitmix", metadata={"help": "Training method, see docs/choose.md.", "choices": MIX_METHODS}
     )
     ignore_model_loss: bool = field(
         default=False,

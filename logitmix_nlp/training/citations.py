@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BibTeX of the papers behind methods and metrics; `PAPERS.md` holds the same papers for people."""
+"""BibTeX of the papers behind methods and metrics; `docs/methods` holds the same papers for people."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -183,7 +183,7 @@ def step_weights(
 
 
 def mixing_needs(weights: LossWeights, warmup: str) -> dict[str, object]:
-    """What mixed batches need in a training with this warm-up, as keyword arguments of [`site_probe.probe`].
+    """What mixed batches need in a training with this warm-up, as keyword arguments of [`mixing.probe.probe`].
 
     Args:
         weights (`LossWeights`): Weights of the method.

@@ -50,7 +50,7 @@ def test_presets_are_the_papers():
 
 
 def test_every_preset_says_how_where_and_how_much_it_mixes():
-    """Mixer, α, site, probability: as PAPERS.md has them."""
+    """Mixer, α, site, probability: as docs/methods has them."""
     own, pixels = "input|layer:-1", "input"
     assert {name: (row.mixer, row.mix_alpha, row.mix_site, row.mix_prob) for name, row in MIX_METHODS.items()} == {
         "vanilla": ("mixup", 3.0, own, 1.0),

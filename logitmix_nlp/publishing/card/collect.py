@@ -50,7 +50,7 @@ def card_facts(
         trainer (`LogitMixTrainer`): Trained, or not; its `card_options` say what it cannot know.
         predictions (`Mapping[str, EvalLoopOutput]`): Of the weights it holds, by name of the evaluation dataset, `""`
             for a single one; metrics without prefix.
-        given (`Mapping[str, Any]`): Arguments of [`create_model_card`].
+        given (`Mapping[str, Any]`): Arguments of [`LogitMixTrainer.create_model_card`].
         missing (`str`, *optional*): Why there are no predictions.
 
     Returns:

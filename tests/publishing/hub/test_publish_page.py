@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README's section on publishing, pasted as written into a shell, against a Hub on the loopback interface."""
+"""The page on publishing, pasted as written into a shell, against a Hub on the loopback interface."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from logitmix_nlp.commands.push import main as push_main
 from logitmix_nlp.publishing.hub.white_list import publishable_files
 
 ROOT = Path(__file__).parents[3]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "publish.md"
 
 
 def blocks() -> list[tuple[str, str]]:
     """Language and text of each block of the section."""
-    text = README.read_text(encoding="utf-8").split("\n## Publish your model\n")[1].split("\n## ")[0]
+    text = PAGE.read_text(encoding="utf-8").split("\n## ")[0]
     return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
 
 
@@ -46,7 +46,7 @@ def test_the_section_works_on_small_files_of_this_disk(server, tmp_path, monkeyp
     assert push_main(words[4:]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"{server.url}/me/bert-mrpc"
     assert language == "py"
-    exec(compile(load, "README.md", "exec"), {})
+    exec(compile(load, "publish.md", "exec"), {})
     assert "'score'" in capsys.readouterr().out
     repository = server.repository("me/bert-mrpc")
     names = [name for name in publishable_files(tmp_path / "out/mrpc") if name != "result.json"]
