@@ -138,5 +138,5 @@ class Modality(ABC):
         store_columns(config, self.description.columns)
         processor = self.read_processor(args)
         options = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes}
-        model, _ = load_weights(self.auto_model, name, **options, **self.hub_options(args))
-        return model, processor
+        options |= {"trained": not self.args.do_train, **self.hub_options(args)}
+        return load_weights(self.auto_model, name, **options), processor

@@ -166,10 +166,7 @@ def load_classifier(
     _check_names(name, config)
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
-    model, report = load_weights(auto, name, config=config, **hub)
-    if report["missing_keys"]:
-        shown = ", ".join(sorted(report["missing_keys"])[:3])
-        raise ValueError(f"{name} lacks weights ({shown}), so it would guess: give a fine-tuned classifier.")
+    model = load_weights(auto, name, config=config, trained=True, **hub)
     processor = load_tokenizer(name, **hub) if is_text else load_image_processor(name, **hub)
     if is_text:
         of_model = position_limit(model) or config.to_dict().get("max_position_embeddings")

@@ -96,23 +96,31 @@ def load_config(name: str, **options: Any) -> PreTrainedConfig:
 
 
 def load_weights(
-    auto: type, name: str, *, config: PreTrainedConfig, ignore_mismatched_sizes: bool = False, **options: Any
-) -> tuple[PreTrainedModel, dict[str, Any]]:
+    auto: type,
+    name: str,
+    *,
+    config: PreTrainedConfig,
+    trained: bool = False,
+    ignore_mismatched_sizes: bool = False,
+    **options: Any,
+) -> PreTrainedModel:
     """Build the model of a configuration and read its weights.
 
     Args:
         auto (`type`): Class with `from_pretrained`, such as `AutoModelForSequenceClassification`.
         name (`str`): Folder, or Hub id.
         config (`PreTrainedConfig`): Of the model.
+        trained (`bool`): Whether the model is used as it is, so that none of its weights may be missing.
         ignore_mismatched_sizes (`bool`): Whether weights of another size than the configuration says start anew.
         **options: Passed to `from_pretrained`.
 
     Returns:
-        `tuple`: The model, and what Transformers says about its loading (`missing_keys` and so on).
+        `PreTrainedModel`: The model.
 
     Raises:
         OSError: If there are no weights of this name.
-        ValueError: If a file is damaged, which is named, the weights do not fit the configuration, or hold NaN.
+        ValueError: If a file is damaged, which is named, the weights do not fit the configuration, or hold NaN, or
+            some are missing from a trained model.
     """
     options = {**options, "config": config, "ignore_mismatched_sizes": True, "output_loading_info": True}
     with _held_back(logging.getLogger("transformers.modeling_utils")):
@@ -129,10 +137,13 @@ def load_weights(
                 f"{name}: {key} is {_shape(found)} in its weights, but {_shape(wanted)} in its config.json: they "
                 "belong to two models, or one was changed by hand."
             )
+        if trained and report["missing_keys"]:
+            missing = ", ".join(sorted(report["missing_keys"])[:3])
+            raise ValueError(f"{name} lacks weights ({missing}), so it would guess: give a fine-tuned classifier.")
         broken = broken_weight(model)
         if broken is not None:
             raise ValueError(f"{name}: {broken} holds NaN or infinite weights: the training that made it diverged.")
-    return model, report
+    return model
 
 
 def broken_weight(model: nn.Module) -> str | None:

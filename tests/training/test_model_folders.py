@@ -79,7 +79,7 @@ def test_values_that_do_not_fit(folder, values, message, caplog):
 
 def test_weights_of_another_size_start_anew_on_request(folder, caplog):
     set_values(folder / "config.json", id2label={0: "a", 1: "b", 2: "c"}, label2id={"a": 0, "b": 1, "c": 2})
-    model, _ = load(folder, ignore_mismatched_sizes=True)
+    model = load(folder, ignore_mismatched_sizes=True)
     assert model.config.num_labels == 3
     assert "classifier.weight" in caplog.text
 
@@ -87,8 +87,7 @@ def test_weights_of_another_size_start_anew_on_request(folder, caplog):
 def test_a_bare_encoder_gets_its_head_and_the_log_says_so(tmp_path, caplog):
     tiny.bert().bert.save_pretrained(tmp_path)
     logging.getLogger("transformers").setLevel("WARNING")
-    model, report = load(tmp_path)
-    assert any(key.startswith("classifier") for key in report["missing_keys"])
+    assert load(tmp_path).classifier.weight.isfinite().all()
     assert sum("classifier.weight" in message for message in caplog.messages) == 1
 
 

@@ -131,6 +131,10 @@ def test_a_pretrained_backbone_gets_a_head_for_the_classes_of_the_data(tmp_path)
     args.do_train = False
     with pytest.raises(ValueError, match="has no classification head .*give a fine-tuned model"):
         run.read_pretrained(model_args)
+    config.architectures = None  # so that only the weights say it
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks weights \(classifier.1.bias, .*give a fine-tuned classifier"):
+        run.read_pretrained(model_args)
 
 
 def test_each_split_has_a_limit_of_its_own():
