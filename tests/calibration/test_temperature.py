@@ -211,18 +211,35 @@ def test_impossible_input_is_refused(kind, logits, labels, message):
         kind().fit(logits, np.asarray(labels))
 
 
+def test_logits_whose_rows_sum_to_one_are_logits():
+    assert TemperatureScaler().fit([[1.5, -0.5], [0.2, 0.8], [0.6, 0.4]], [0, 1, 1]).report["rows"] == 3
+
+
+def test_a_bias_at_its_bound_is_said(caplog):
+    logits, labels = data(200)
+    scaler = VectorScaler().fit(logits + np.array([9.0, 0.0, 0.0, 0.0]), labels, max_bias=2.0)
+    assert scaler.report["at_bound"]
+    assert "beyond the bounds" in caplog.text
+
+
 def test_impossible_settings_are_refused():
     logits, labels = data(50)
-    with pytest.raises(ValueError, match="above 0"):
-        TemperatureScaler(0.0)
-    with pytest.raises(ValueError, match="must hold 1"):
-        TemperatureScaler().fit(logits, labels, min_temperature=2.0)
+    for temperature in (0.0, np.inf):
+        with pytest.raises(ValueError, match="finite and above 0"):
+            TemperatureScaler(temperature)
+    for bounds in ((2.0, 3.0), (0.0, 3.0), (0.1, 0.9), (0.1, np.inf)):
+        with pytest.raises(ValueError, match="must hold 1"):
+            TemperatureScaler().fit(logits, labels, *bounds)
+    assert TemperatureScaler().fit(logits, labels, 1.0, 1.0).temperature == 1.0
+    VectorScaler().fit(logits, labels, max_scale=1.0)
     with pytest.raises(ValueError, match="No rows of class 4"):
         VectorScaler().fit(np.hstack([logits, logits[:, :1]]), labels)
-    with pytest.raises(ValueError, match="max_scale"):
-        VectorScaler().fit(logits, labels, max_scale=0.5)
-    with pytest.raises(ValueError, match="one length"):
-        VectorScaler([1.0, 1.0], [0.0])
+    for bound in ({"max_scale": 0.5}, {"max_bias": 0.0}):
+        with pytest.raises(ValueError, match="max_scale must be at least 1 and max_bias above 0"):
+            VectorScaler().fit(logits, labels, **bound)
+    for scale, bias in (([1.0, 1.0], [0.0]), ([1.0, 1.0], None), ([[1.0]], [[1.0]])):
+        with pytest.raises(ValueError, match="one length"):
+            VectorScaler(scale, bias)
     with pytest.raises(ValueError, match="call fit first"):
         VectorScaler().transform(logits)
     with pytest.raises(ValueError, match="call fit first"):

@@ -78,6 +78,7 @@ def test_fgsm_stays_within_valid_pixels():
     assert back.min() > -1e-6
     assert back.max() < 1 + 1e-6
     steps = (back - (pixels * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1))).abs()
+    fgsm(model, pixels[:1], torch.tensor([0]), 1.0, mean=MEAN, std=STD)
     assert (torch.minimum(steps, (steps - 0.3).abs()) < 1e-6).all()  # the whole step, or none where it leads outside
     assert 0.2 < (steps > 0.15).float().mean() < 0.8
 
@@ -147,8 +148,12 @@ def test_noise_images_have_the_mean_and_deviation_asked_for():
             gaussian_noise_images(2, size)
     with pytest.raises(ValueError, match="n >= 1"):
         gaussian_noise_images(0, (3, 4, 4))
-    with pytest.raises(ValueError, match="std finite and above 0"):
-        gaussian_noise_images(2, (3, 4, 4), std=0.0)
+    for numbers in ({"std": 0.0}, {"std": float("inf")}, {"mean": float("inf")}, {"mean": -float("inf")}):
+        with pytest.raises(ValueError, match="mean must be finite, and std finite and above 0"):
+            gaussian_noise_images(2, (3, 4, 4), **numbers)
+    torch.testing.assert_close(
+        gaussian_noise_images(1, (1, 2, 2), seeded()), torch.randn(1, 1, 2, 2, generator=seeded())
+    )
 
 
 def test_random_tokens_come_from_the_whole_vocabulary_without_special_tokens(tmp_path):

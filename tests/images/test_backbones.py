@@ -116,9 +116,15 @@ def test_timm_models_name_their_extra(monkeypatch, name):
     ("options", "message"),
     [
         ({"model_name_or_path": "m", "image_size": 3}, "--image_size describes a model from scratch, --model_name_or"),
-        ({"image_size": -1}, "--image_size must be at least 1 and at most 10000, got -1"),
+        ({"model_name_or_path": "m", "config_name": "vit"}, "--config_name describes a model from scratch"),
+        *[
+            ({"image_size": size}, f"--image_size must be at least 1 and at most 10000, got {size}")
+            for size in (-1, 0, 10001)
+        ],
     ],
 )
 def test_arguments_of_the_model_that_do_not_fit(options, message):
+    for size in (1, 10_000):
+        assert ImageModelArguments(image_size=size).config_name == "resnet20"
     with pytest.raises(ValueError, match=message):
         ImageModelArguments(**options)

@@ -154,15 +154,21 @@ def test_the_recipe_cuts_half_of_the_batches_unless_told_otherwise():
         ({"lr_milestones": [0.5], "lr_scheduler_type": "cosine"}, "lr_scheduler_type is 'cosine' and warmup_steps 0"),
         ({"lr_milestones": [0.5], "lr_scheduler_type": "constant", "warmup_steps": 3}, "warmup_steps 3: set"),
         ({"lr_milestones": [5.0], "lr_scheduler_type": "constant"}, r"between 0 and 1, got \[5.0\]"),
-        ({"lr_decay": 0.0}, "lr_decay must be a finite number above 0"),
+        ({"lr_milestones": [0.0]}, r"between 0 and 1, got \[0.0\]"),
+        *[({"lr_decay": decay}, "lr_decay must be a finite number above 0") for decay in (0.0, float("inf"))],
         ({"crop_padding": -1}, "crop_padding must be at least 0, got -1"),
-        ({"flip_prob": 2.0}, r"flip_prob must lie in \[0, 1\], got 2.0"),
+        *[({"flip_prob": prob}, rf"flip_prob must lie in \[0, 1\], got {prob}") for prob in (2.0, -0.1)],
         ({"recipe": "adam"}, "Unknown recipe 'adam'"),
     ],
 )
 def test_impossible_arguments(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         arguments(tmp_path, **options)
+
+
+def test_the_ends_of_ranges_are_allowed(tmp_path):
+    for prob in (0.0, 1.0):
+        arguments(tmp_path, flip_prob=prob, crop_padding=0, lr_decay=2.0)
 
 
 def test_what_the_trainer_needs_is_named(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from logitmix_nlp.training.methods import (
     MIX_METHODS,
     LossWeights,
+    mixing_needs,
     mixing_probability,
     step_weights,
     warmup_probability,
@@ -94,6 +95,8 @@ def test_coin_flips_choose_between_full_mixed_and_plain_steps():
     assert choose(warmup=0.0) == PLAIN
     assert choose(warmup=0.4, warmup_draw=0.39) == FULL
     assert choose(warmup=0.4, warmup_draw=0.4) == LossWeights(1.0, 0.0, 0.0)
+    similar = LossWeights(0.0, 1.0, 0.5)
+    assert choose(similar, warmup=0.4) == similar  # nothing would be left of it
 
 
 def test_schedules_decide_which_steps_mix():
@@ -118,3 +121,17 @@ def test_needs_follow_from_weights():
     assert (PLAIN.needs_mixed, PLAIN.needs_clean) == (False, True)
     mixup = LossWeights(1.0, 0.0, 0.0)
     assert (mixup.needs_mixed, mixup.needs_clean) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("weights", "warmup", "similarity", "keeps"),
+    [
+        (FULL, "none", True, {True}),
+        (FULL, "grad", True, {True, False}),
+        (LossWeights(1.0, 0.0, 0.0), "step", False, {False}),
+        (LossWeights(1.0, 0.0, 0.0, 0.1), "none", False, {True}),
+        (LossWeights(0.0, 0.0, 0.5), "step", True, {True}),
+    ],
+)
+def test_a_warm_up_may_run_mixed_rows_alone(weights, warmup, similarity, keeps):
+    assert mixing_needs(weights, warmup) == {"needs_similarity": similarity, "keeps": keeps}

@@ -96,6 +96,11 @@ def test_only_arguments_that_exist_are_named():
     ("name", "values", "neutral"),
     [
         ("save_steps", {}, True),
+        ("save_strategy", {"load_best_model_at_end": True}, False),
+        ("eval_steps", {}, True),
+        ("eval_delay", {"eval_strategy": None}, True),
+        ("eval_delay", {"eval_strategy": "epoch"}, False),
+        ("logging_steps", {"eval_strategy": "no", "eval_steps": None}, True),
         ("save_steps", {"load_best_model_at_end": True}, False),
         ("eval_steps", {"eval_strategy": "no"}, True),
         ("eval_steps", {"eval_strategy": "steps"}, False),
@@ -111,5 +116,6 @@ def test_some_depend_on_others(name, values, neutral):
 
 def test_scores_choose_where_the_best_is_taken_or_the_rate_falls():
     assert scores_choose({"load_best_model_at_end": True})
-    assert scores_choose({"lr_scheduler_type": "reduce_lr_on_plateau"})
+    for schedule in ("reduce_lr_on_plateau", "greedy"):
+        assert scores_choose({"lr_scheduler_type": schedule, "load_best_model_at_end": False})
     assert not scores_choose({"lr_scheduler_type": "linear", "eval_strategy": "epoch"})

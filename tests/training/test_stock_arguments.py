@@ -12,22 +12,31 @@ from logitmix_nlp.mixing.outputs import SetupError
 
 NAN, INF = math.nan, math.inf
 BATCHES = ("per_device_train_batch_size", "per_device_eval_batch_size")
+KWARGS = ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs")
+ALLOWED = {
+    "finite and at least 0", "in [0, 1)", "finite and at least 0, or None for no noise", "a number; 0 clips nothing",
+    "a number of steps, -1 for whole epochs", "steps, or a share of training below 1", "steps or epochs",
+    "at least 1, or None to keep all outputs on the device", "finite and at least 0 where max_steps is not set",
+    "a whole number of at least 0", "a whole number of at least 1",
+}  # fmt: skip
 REFUSED = [
     *[(name, value) for name in BATCHES for value in (0, -2, 2.5)],
     *[("gradient_accumulation_steps", value) for value in (0, -1)],
+    ("dataloader_prefetch_factor", 0),
+    ("max_steps", NAN),
     *[(name, value) for name in ("learning_rate", "weight_decay", "adam_epsilon") for value in (NAN, INF, -1.0)],
     ("learning_rate", "5e-5"),
     *[(name, value) for name in ("adam_beta1", "adam_beta2") for value in (NAN, 1.0, -0.1)],
     *[("dataloader_num_workers", value) for value in (-1, 0.5)],
     ("max_grad_norm", NAN),
-    *[("neftune_noise_alpha", value) for value in (NAN, -1.0)],
+    *[("neftune_noise_alpha", value) for value in (NAN, INF, -1.0)],
     *[("warmup_steps", value) for value in (NAN, INF, -5)],
     *[("num_train_epochs", value) for value in (-1, NAN, INF)],
     ("eval_delay", NAN),
     ("eval_accumulation_steps", 0),
     *[("logging_steps", value) for value in (NAN, INF)],
-    *[(name, "{") for name in ("lr_scheduler_kwargs", "accelerator_config", "deepspeed")],
-    ("lr_scheduler_kwargs", "cosine"),
+    *[(name, "{") for name in ("lr_scheduler_kwargs", "accelerator_config", "deepspeed", "fsdp_config")],
+    *[(name, value) for name in (*KWARGS, "lr_scheduler_kwargs") for value in ("{", "cosine")],
     *[(name, "nope.json") for name in ("deepspeed", "accelerator_config", "fsdp_config")],
     *[("optim_args", value) for value in ("momentum", "momentum=0.9,nesterov", "a=b=c")],
     ("report_to", "nothing_of_that_name"),
@@ -40,6 +49,8 @@ def test_refused(tmp_path, name, value):
         tiny.arguments(tmp_path, **{name: value})
     assert str(value) in str(error.value)
     assert "\n" not in str(error.value)
+    if not isinstance(value, str):
+        assert str(error.value).removeprefix(f"{name} must be ").removesuffix(f", got {value!r}.") in ALLOWED
 
 
 @pytest.mark.parametrize("name", ["eval", "save"])
@@ -53,7 +64,10 @@ def test_steps_count_where_steps_are_counted(tmp_path, name, value):
 @pytest.mark.parametrize(
     "options",
     [
-        {"learning_rate": 0.0},
+        {"learning_rate": 0.0, "weight_decay": 0.0, "adam_epsilon": 0.0, "neftune_noise_alpha": 0.0},
+        {"adam_beta1": 0.0, "adam_beta2": 0.0, "warmup_steps": 0, "eval_delay": INF},
+        {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, "gradient_accumulation_steps": 1},
+        {"dataloader_num_workers": 1, "dataloader_prefetch_factor": 1},
         {"max_grad_norm": 0.0},
         {"max_grad_norm": None},
         {"max_grad_norm": INF},
@@ -88,7 +102,8 @@ def test_a_program_to_report_to_needs_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "logitmix_nlp.training.stock_arguments.get_available_reporting_integrations", lambda: ["tensorboard"]
     )
-    tiny.arguments(tmp_path, report_to="tensorboard")
+    for name in ("tensorboard", "azure_ml", "flyte", "kubeflow"):
+        tiny.arguments(tmp_path, report_to=name)
     with pytest.raises(ImportError, match=r"report_to=wandb: its package is missing here; install it \(pip install"):
         tiny.arguments(tmp_path, report_to=["tensorboard", "wandb"])
 

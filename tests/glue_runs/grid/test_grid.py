@@ -163,6 +163,8 @@ def test_the_grid_file_keeps_what_earlier_grids_said(tmp_path):
         ({"executor": "slurm"}, "--executor must be local or ray, got 'slurm'"),
         ({"workers": 0}, "--workers and --cpus_per_run must be at least 1"),
         ({"gpus_per_run": -1.0}, "--gpus_per_run at least 0"),
+        ({"gpus_per_run": float("inf")}, "--gpus_per_run at least 0"),
+        ({"cpus_per_run": 0}, "--workers and --cpus_per_run must be at least 1"),
     ],
 )
 def test_grids_that_make_no_sense_are_refused(tmp_path, given, message):

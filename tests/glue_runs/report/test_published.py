@@ -25,7 +25,10 @@ def rounded(value: Decimal) -> float:
 def test_the_table_is_whole():
     assert set(ROWS) == {(model, method) for model in MODELS for method in ("vanilla", "mixup", "logitmix")}
     assert all(len(row.scores) == len(COLUMNS) == len(PAPER_TASKS) == 8 for row in TABLE_3)
-    assert set(PAPER_TASKS) <= set(GLUE_TASKS)
+    assert [title.removesuffix("-mm") for title in COLUMNS] == [GLUE_TASKS[task].folder for task in PAPER_TASKS]
+    sources = {"vanilla": "{} (Devlin et al., 2018)", "mixup": "Mixup on {} (Sun et al., 2020)"}
+    for row in TABLE_3:
+        assert row.label == sources.get(row.method, "LogitMix on {}").format(row.model)
 
 
 @pytest.mark.parametrize("row", TABLE_3, ids=lambda row: row.label)

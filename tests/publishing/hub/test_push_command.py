@@ -3,19 +3,21 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import card_runs
 import pytest
+import transformers
 from hub_runs import POLICY, READ_TOKEN, TOKEN, local, saved_model
 from huggingface_hub import constants, snapshot_download
 from safetensors.torch import save_file
 
 from logitmix_nlp.commands.push import main, outdated_card
 from logitmix_nlp.publishing.card import write_card
-from logitmix_nlp.publishing.hub.white_list import publishable_files
+from logitmix_nlp.publishing.hub.white_list import PROCESSOR_FILES, publishable_files
 
 ROOT = Path(__file__).parents[3]
 
@@ -170,6 +172,15 @@ LINKS = {
     "eval_results.json": (link_what_stays, "data.csv"),
     "model.safetensors": (link_weights_elsewhere, "model.safetensors"),
 }
+
+
+def test_all_that_tokenizers_and_processors_save_is_on_the_white_list():
+    root = Path(transformers.__file__).parent
+    bases = (root / "tokenization_utils_base.py", root / "utils" / "__init__.py", root / "utils" / "hub.py")
+    sources = "\n".join(p.read_text("utf-8") for p in (*bases, *root.glob("models/*/tokenization_*.py")))
+    assert set(PROCESSOR_FILES) <= set(re.findall(r'"([^"\n]+)"', sources))
+    vocabularies = " ".join(re.findall(r"VOCAB_FILES_NAMES = \{.*?\}", sources, re.DOTALL))
+    assert set(re.findall(r':\s*"([^"]+)"', vocabularies)) <= set(PROCESSOR_FILES)
 
 
 @pytest.mark.parametrize("name", LINKS)

@@ -13,6 +13,7 @@ def test_waits_double_up_to_a_limit_with_jitter():
         assert longest / 2 <= min(waits) < 0.6 * longest
         assert 0.9 * longest < max(waits) <= longest
     assert 30.5 <= policy.wait(1, asked=30.0) <= 31.0
+    assert RetryPolicy() == RetryPolicy(attempts=5, first_wait=1.0, longest_wait=30.0, patience=900.0, timeout=60.0)
 
 
 def test_what_an_answer_asks_to_wait():
