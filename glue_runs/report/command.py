@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from glue_runs.report.differences import EXPLANATION, difference_tables
+from glue_runs.report.ensembles import with_ensembles
 from glue_runs.report.grid import ResultGrid, load_grid
 from glue_runs.report.plots import learning_plots, reliability_plots
 from glue_runs.report.tables import calibration_tables, published_tables, score_table, task_table, time_table
@@ -24,11 +25,12 @@ FILES = ("report.html", "report.md", "report.tex", "report.csv", "results.csv")
 _TOLD = ("model_name_or_path", "data_dir", "task_name", "report_as", "seed", "output_dir")  # told by other means
 
 
-def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> Report:
-    """Compute everything that the report of a grid says.
+def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15, *, ensemble: bool = False) -> Report:
+    """Compute everything that the report of a grid says; `ensemble` adds the averaged seeds of each method.
 
     Raises:
         ImportError: If matplotlib is missing.
+        FileNotFoundError: If seeds are to be averaged, and a run kept no predictions.
         ValueError: If there are fewer than 100 resamples, or runs were scored with other than `n_bins` bins.
     """
     if n_bootstrap < 100:
@@ -40,15 +42,16 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15) -> 
             )
     models = {str(run.config.get("model_name_or_path", "unknown")) for run in grid.runs.values()}
     short = {last_part(model.rstrip("/\\")) if is_local_path(model) else model for model in models}
+    shown = with_ensembles(grid, n_bins) if ensemble else grid
     sections = (
-        Section("scores", "Scores", tables=(score_table(grid),)),
+        Section("scores", "Scores", tables=(score_table(shown),)),
         Section(
             "differences",
             "Differences",
             EXPLANATION.format(n_bootstrap),
             tables=tuple(difference_tables(grid, n_bootstrap, n_bins)),
         ),
-        Section("calibration", "Calibration", tables=tuple(calibration_tables(grid, n_bins))),
+        Section("calibration", "Calibration", tables=tuple(calibration_tables(shown, n_bins))),
         Section(
             "reliability",
             "Reliability diagrams",
@@ -180,10 +183,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output_dir", help=f"Where {', '.join(FILES)} go. Default: the folder of the runs.")
     parser.add_argument("--n_bootstrap", type=int, default=1000, help="Resamples of each interval. Default: 1000.")
     parser.add_argument("--n_bins", type=int, default=15, help="Confidence bins that the runs were scored with.")
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="Add a row per method: the mean probabilities of its seeds, from the predictions that the runs kept.",
+    )
     try:
         options = parser.parse_args(sys.argv[1:] if argv is None else argv)
         grid = load_grid(options.folder)
-        report = make_report(grid, options.n_bootstrap, options.n_bins)
+        report = make_report(grid, options.n_bootstrap, options.n_bins, ensemble=options.ensemble)
         paths = write_report(report, grid, options.output_dir or options.folder)
     except (ValueError, OSError, ImportError) as error:
         return refuse(error)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of differences between methods, with intervals from the predictions that the runs kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from glue_runs.runs.results import RunResult
 from logitmix_nlp.functional.bootstrap import value_of
 from logitmix_nlp.reports.tables import Column, Estimate, Table
 
-__all__ = ["EXPLANATION", "REFERENCES", "difference_tables", "kept_predictions"]
+__all__ = ["EXPLANATION", "REFERENCES", "aligned_predictions", "difference_tables", "kept_predictions"]
 
 REFERENCES = ("vanilla", "mixup")
 EXPLANATION = (
@@ -78,6 +78,19 @@ def kept_predictions(run: RunResult, prefix: str) -> tuple[np.ndarray, np.ndarra
     return ids[order], labels[order], logits[order]
 
 
+def aligned_predictions(runs: Iterable[RunResult], prefix: str) -> list[tuple[RunResult, np.ndarray, np.ndarray]]:
+    """Labels and logits of the runs that kept them, row by row the same; a `ValueError` if their rows differ."""
+    kept = [(run, predictions) for run in runs if (predictions := kept_predictions(run, prefix)) is not None]
+    for run, (ids, labels, _) in kept:
+        first, (first_ids, first_labels, _) = kept[0]
+        if not (np.array_equal(ids, first_ids) and np.array_equal(labels, first_labels)):
+            raise ValueError(
+                f"{first.folder} and {run.folder} were evaluated on different rows or labels; differences need the "
+                "same ones, and so do averages: repeat one of them, or report them apart."
+            )
+    return [(run, labels, logits) for run, (_, labels, logits) in kept]
+
+
 def _differences(
     grid: ResultGrid, column: ScoreColumn, pairs: Sequence[Pair], n_bootstrap: int, n_bins: int
 ) -> dict[tuple[str, Pair], Estimate]:
@@ -110,31 +123,22 @@ def _resampled(
     grid: ResultGrid, column: ScoreColumn, values: dict, names: dict[str, str], n_bootstrap: int, n_bins: int
 ) -> dict[tuple[str, str, int], np.ndarray]:
     """Scores `(n_bootstrap,)` of each metric of each run that kept its predictions, all on the same resamples."""
-    scorers, first = {}, None
-    for method in dict.fromkeys(method for _, method in values):
-        for seed, run in grid.of(column.task, method).items():
-            predictions = kept_predictions(run, column.prefix)
-            if predictions is None:
-                continue
-            ids, labels, logits = predictions
-            first = first or (run, ids, labels)
-            if not (np.array_equal(ids, first[1]) and np.array_equal(labels, first[2])):
+    scorers, methods = {}, dict.fromkeys(method for _, method in values)
+    runs = [run for method in methods for run in grid.of(column.task, method).values()]
+    kept = aligned_predictions(runs, column.prefix)
+    for run, labels, logits in kept:
+        for name, metric in names.items():
+            scorer = resampled(metric, logits, labels, n_bins)
+            value = value_of(scorer, len(labels))
+            if abs(value - values[name, run.method].get(run.seed, value)) > TOLERANCE:
                 raise ValueError(
-                    f"{first[0].folder} and {run.folder} were evaluated on different rows or labels; differences need "
-                    "the same ones: repeat one of them, or report them apart."
+                    f"{run.folder}: {column.prefix}_{metric} is {values[name, run.method][run.seed]:.4f}, but the "
+                    f"kept predictions give {value:.4f}; repeat the run."
                 )
-            for name, metric in names.items():
-                scorer = resampled(metric, logits, labels, n_bins)
-                value = value_of(scorer, len(labels))
-                if abs(value - values[name, method].get(seed, value)) > TOLERANCE:
-                    raise ValueError(
-                        f"{run.folder}: {column.prefix}_{metric} is {values[name, method][seed]:.4f}, but the kept "
-                        f"predictions give {value:.4f}; repeat the run."
-                    )
-                scorers[name, method, seed] = scorer
+            scorers[name, run.method, run.seed] = scorer
     if not scorers:
         return {}
-    return dict(zip(scorers, bootstrap_scores(list(scorers.values()), len(first[1]), n_bootstrap).T, strict=True))
+    return dict(zip(scorers, bootstrap_scores(list(scorers.values()), len(kept[0][1]), n_bootstrap).T, strict=True))
 
 
 def _notes(cells: Sequence[Estimate]) -> tuple[str, ...]:

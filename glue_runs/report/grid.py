@@ -54,6 +54,7 @@ class ResultGrid:
         missing (`tuple` of triples): Task, method and seed of each run that is expected and not there.
         settings (`dict`): What `grid.json` holds.
         warnings (`tuple` of `str`): Seeds of one task and method that were trained with different flags.
+        ensembles (`tuple` of `str`): The methods whose runs are seeds of others, averaged.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class ResultGrid:
     missing: tuple[tuple[str, str, int], ...]
     settings: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    ensembles: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[GlueTask, ...]:

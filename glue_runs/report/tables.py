@@ -18,6 +18,10 @@ CALIBRATION = {
     "nll": "Negative log-likelihood (NLL), in nats",
     "brier": "Brier score, in [0, 2]",
 }
+AVERAGED = (
+    "“Seeds averaged” is one prediction, and so has no deviation: the mean of the probabilities that the models of "
+    "the seeds give a row, or of their scores where the task is a regression."
+)
 
 
 def task_table(grid: ResultGrid) -> Table:
@@ -41,20 +45,21 @@ def score_table(grid: ResultGrid) -> Table:
     averaged = [
         place
         for place, column in enumerate(grid.columns)
-        if column.averaged and all(values[place] for values in found.values())
+        if column.averaged and all(values[place] for method, values in found.items() if method not in grid.ensembles)
     ]
     titles = [column.title for column in grid.columns]
-    rows = [(grid.labels[method], [_over_seeds(values) for values in found[method]]) for method in grid.methods]
+    cells = {method: [_over_seeds(values) for values in found[method]] for method in grid.methods}
     notes = ["In percent: accuracy, except " + _exceptions(grid) if _exceptions(grid) else "Accuracy in percent."]
     if len(averaged) > 1:
         listed = ", ".join(titles[place] for place in averaged)
         notes.append(f"The average is over the tasks that every method has: {listed}.")
         titles.append("average")
-        for (_, cells), method in zip(rows, grid.methods, strict=True):
-            cells.append(_average([found[method][place] for place in averaged]))
+        for method in grid.methods:
+            tasks = [found[method][place] for place in averaged]
+            cells[method].append(_average(tasks) if all(tasks) else None)
     columns = tuple(Column(title, best="max", scale=100.0) for title in titles)
     return _with_seeds(
-        Table("scores", "Scores on the development sets", "method", columns, _frozen(rows), tuple(notes))
+        grid, Table("scores", "Scores on the development sets", "method", columns, _rows(grid, cells), tuple(notes))
     )
 
 
@@ -63,31 +68,31 @@ def calibration_tables(grid: ResultGrid, n_bins: int) -> list[Table]:
     columns = [column for column in grid.columns if column.task.label_names is not None]
     tables = []
     for name, title in CALIBRATION.items():
-        rows = [
-            (grid.labels[method], [_over_seeds(grid.values(column, method, name)) for column in columns])
-            for method in grid.methods
-        ]
-        if any(cell for _, cells in rows for cell in cells):
+        cells = {
+            method: [_over_seeds(grid.values(column, method, name)) for column in columns] for method in grid.methods
+        }
+        if any(map(any, cells.values())):
             heads = tuple(Column(column.title, best="min", decimals=3) for column in columns)
-            table = Table(name, title.format(n_bins=n_bins), "method", heads, _frozen(rows), ("Lower is better.",))
-            tables.append(_with_seeds(table))
+            table = Table(
+                name, title.format(n_bins=n_bins), "method", heads, _rows(grid, cells), ("Lower is better.",)
+            )
+            tables.append(_with_seeds(grid, table))
     return tables
 
 
 def time_table(grid: ResultGrid) -> Table | None:
     """Training time of every method as a multiple of `vanilla`'s with the same seed; `None` without `vanilla`."""
-    rows = []
+    cells = {}
     for method in grid.methods:
-        cells = []
+        cells[method] = []
         for task in grid.tasks:
             times, base = (
                 {seed: run.metrics.get("train_runtime") for seed, run in grid.of(task, name).items()}
                 for name in (method, BASELINE)
             )
             shared = [seed for seed in times if times[seed] and base.get(seed)]
-            cells.append(_over_seeds({seed: times[seed] / base[seed] for seed in shared}))
-        rows.append((grid.labels[method], cells))
-    if not any(cell for _, cells in rows for cell in cells):
+            cells[method].append(_over_seeds({seed: times[seed] / base[seed] for seed in shared}))
+    if not any(map(any, cells.values())):
         return None
     title = f"Training time, as a multiple of {grid.labels[BASELINE]} with the same seed"
     heads = tuple(Column(task.folder) for task in grid.tasks)
@@ -95,7 +100,7 @@ def time_table(grid: ResultGrid) -> Table | None:
         "Wall-clock time of training; of a run that was resumed, that of its last process only. It holds the "
         "evaluations and checkpoints in between, and how busy the machine was with other runs."
     )
-    return _with_seeds(Table("time", title, "method", heads, _frozen(rows), (note,)))
+    return _with_seeds(grid, Table("time", title, "method", heads, _rows(grid, cells), (note,)))
 
 
 def published_tables() -> list[Table]:
@@ -108,12 +113,12 @@ def published_tables() -> list[Table]:
     tables = []
     for model in sorted({row.model for row in published.TABLE_3}):
         rows = [
-            (row.label, [Estimate(round(score / 100, 4), n=None) for score in (*row.scores, row.average)])
+            (row.label, tuple(Estimate(round(score / 100, 4), n=None) for score in (*row.scores, row.average)))
             for row in published.TABLE_3
             if row.model == model
         ]
         name = f"published_{model.lower().replace('-', '_')}"
-        tables.append(Table(name, f"Published scores, {model}", "method", heads, _frozen(rows), (note,)))
+        tables.append(Table(name, f"Published scores, {model}", "method", heads, tuple(rows), (note,)))
     return tables
 
 
@@ -136,16 +141,21 @@ def _exceptions(grid: ResultGrid) -> str:
     return " and ".join(named) + "." if named else ""
 
 
-def _with_seeds(table: Table) -> Table:
+def _with_seeds(grid: ResultGrid, table: Table) -> Table:
     seeds = table.usual_seeds()
     if seeds is None:
         return table
     over = f"Mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "One seed"
-    others = any(cell.n != seeds for _, row in table.rows for cell in row if cell is not None)
+    others = any(cell.n not in (seeds, None) for _, row in table.rows for cell in row if cell is not None)
     note = over + (", or over n where a cell says so" if others else "")
     note += "; the best figure of a column is bold." if any(column.best for column in table.columns) else "."
-    return replace(table, notes=(*table.notes, note))
+    return replace(table, notes=(*table.notes, note, *[AVERAGED] * bool(grid.ensembles)))
 
 
-def _frozen(rows: Sequence[tuple[str, list]]) -> tuple:
-    return tuple((name, tuple(cells)) for name, cells in rows)
+def _rows(grid: ResultGrid, cells: Mapping[str, Sequence[Estimate | None]]) -> tuple:
+    """Rows of a table from the cells of each method; of averaged seeds no number of seeds is shown in them."""
+    rows = []
+    for method, row in cells.items():
+        plain = [cell and cell._replace(n=None) for cell in row] if method in grid.ensembles else row
+        rows.append((grid.labels[method], tuple(plain)))
+    return tuple(rows)
