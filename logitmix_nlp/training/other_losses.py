@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import Trainer
 
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION
 from logitmix_nlp.functional.losses import supervised_loss
@@ -24,17 +25,26 @@ FOLLOWED = 2  # how deep helpers are looked into for a call of super().compute_l
 
 
 def check_overrides(trainer_class: type, base: type) -> None:
-    """Refuse a subclass whose `compute_loss` cannot be calling that of `base`.
+    """Refuse a subclass whose `compute_loss` cannot be calling that of `base`, or one behind `base` that none calls.
 
-    Code that cannot be read, or calls functions that might, passes; the first training step shows what it does.
+    Code that cannot be read, or calls functions that might, passes; the first training step shows what it does. One
+    behind `base` passes where one before it says what the loss shall be.
 
     Raises:
         SetupError: Saying which form to give it.
     """
-    for cls in trainer_class.__mro__[: trainer_class.__mro__.index(base)]:
-        override = vars(cls).get("compute_loss")
-        if override is not None and not _may_name(override, "compute_loss", cls, FOLLOWED):
+    place = trainer_class.__mro__.index(base)
+    before = [cls for cls in trainer_class.__mro__[:place] if "compute_loss" in vars(cls)]
+    for cls in before:
+        if not _may_name(vars(cls)["compute_loss"], "compute_loss", cls, FOLLOWED):
             refuse_override(cls)
+    behind = next(cls for cls in trainer_class.__mro__[place + 1 :] if "compute_loss" in vars(cls))
+    if behind is not Trainer and not before:
+        raise SetupError(
+            f"compute_loss of {behind.__name__} would never be called, as that of {base.__name__} takes its place: "
+            f"write one in {trainer_class.__name__} that adds to what super().compute_loss(model, inputs, "
+            f"return_outputs) returns, or use {behind.__name__} alone."
+        )
 
 
 def refuse_override(trainer_class: type) -> None:

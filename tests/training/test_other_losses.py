@@ -8,9 +8,9 @@ import zoo
 from test_switches import with_adapters
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, Trainer
 
-from logitmix_nlp import LogitMixTrainer
+from logitmix_nlp import LogitMixMixin, LogitMixTrainer
 from logitmix_nlp.training.other_losses import check_model_loss
 
 METHODS = ["vanilla", "logitmix"]
@@ -61,6 +61,19 @@ def test_a_replaced_loss_that_hides_is_refused_before_the_first_step(tmp_path, m
     with pytest.raises(ValueError, match="compute_loss of Weighted takes the place"):
         run.train()
     assert all(torch.equal(p, before[name]) for name, p in run.model.named_parameters())
+
+
+def test_a_loss_behind_the_mixin_is_refused_unless_one_before_it_stands_for_it(tmp_path):
+    theirs = type("Theirs", (Trainer,), {"compute_loss": Weighted.compute_loss})
+    mine = type("Mine", (LogitMixMixin, theirs), {})
+
+    class Resolved(mine):
+        def compute_loss(self, *args, **kwargs):
+            return super().compute_loss(*args, **kwargs)
+
+    with pytest.raises(ValueError, match="compute_loss of Theirs would never be called, .* write one in Mine"):
+        tiny.trainer(tmp_path, tiny.rows(4), None, mine)
+    tiny.trainer(tmp_path, tiny.rows(4), None, Resolved)
 
 
 def test_code_that_cannot_be_read_is_left_to_the_first_step(tmp_path):
