@@ -20,8 +20,8 @@ from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, cut_rows, digits, hold_out, read_image_folder, stored_images
-from logitmix_nlp.images.pictures import seen_size
-from logitmix_nlp.images.recipes import RECIPES, recipe_flags
+from logitmix_nlp.images.pictures import read_image, seen_size
+from logitmix_nlp.images.recipes import BY_SIZE, RECIPES, recipe_flags
 from logitmix_nlp.images.scratch import from_scratch
 from logitmix_nlp.publishing.card import CardOptions, DatasetFacts
 from logitmix_nlp.publishing.card.facts import is_local_path
@@ -48,16 +48,19 @@ class Images(Modality):
     def parse(cls, argv: Sequence[str]) -> tuple[Any, ...]:
         """Parse flags; those of a recipe fill what the user left unset."""
         given = given_flags(cls.arguments, argv, usage=cls.usage)
-        recipe = recipe_flags(given["recipe"], given) if "recipe" in given else {}
-        return super().parse([*argv, *to_flags(recipe)])
+        if "recipe" not in given:
+            return super().parse(argv)
+        parsed = super().parse([*argv, *to_flags(recipe_flags(given["recipe"], given))])
+        if given["recipe"] != "bit" or not given.get("do_train"):
+            return parsed
+        model_args, data_args, _, args = parsed
+        size = cls(model_args, data_args, args)._training_size()
+        return super().parse([*argv, *to_flags(recipe_flags("bit", given, *size))])
 
     def __init__(
         self, model_args: ImageModelArguments, data_args: ImageDataArguments, args: ImageTrainingArguments
     ) -> None:
         super().__init__(model_args, data_args, args)
-        if args.recipe is not None:
-            effective = {name: vars(args)[name] for name in (*RECIPES[args.recipe], "mix_prob")}
-            logger.info("Recipe %s, with what you set: %s", args.recipe, effective)
         if args.flip_prob is None:
             args.flip_prob = 0.0 if data_args.is_default else 0.5
 
@@ -76,7 +79,11 @@ class Images(Modality):
 
     def load(self, splits: Sequence[str]) -> None:
         """Read images, which are decoded later, and their classes."""
-        args = self.data_args
+        args, settings = self.data_args, {**vars(self.model_args), **vars(self.args)}
+        if self.args.recipe is not None:
+            names = (*RECIPES[self.args.recipe], *BY_SIZE, "mix_prob")
+            effective = {name: settings[name] for name in names}
+            logger.info("Recipe %s, with what you set: %s", self.args.recipe, effective)
         raw = self._read()
         self.held_out = "validation" not in raw and "train" in raw
         if self.held_out:
@@ -96,6 +103,16 @@ class Images(Modality):
             (), args.label_column_name, names, "train" in raw, image_column=args.image_column_name
         )
         self.splits = splits
+
+    def _training_size(self) -> tuple[int, tuple[int, int]] | tuple[()]:
+        """How many rows are trained on, and height and width of the first image; nothing without a training split."""
+        args, raw = self.data_args, self._read()
+        if "train" not in raw:
+            return ()
+        train = (raw if "validation" in raw else hold_out(raw, args.train_val_split, self.args.seed))["train"]
+        images = stored_images(train, args.image_column_name, self.origins["train"])[args.image_column_name]
+        sides = read_image(images[0], f"{self.origins['train']}, row 1").size[::-1]
+        return min(len(train), args.max_train_samples or len(train)), sides
 
     def _read(self) -> DatasetDict:
         """The splits of the place that the flags name."""

@@ -147,11 +147,14 @@ class ImageTrainingArguments(LogitMixTrainingArguments):
     recipe: str | None = field(
         default=None,
         metadata={
-            "help": f"Schedule of a paper (for CIFAR), one of: {', '.join(RECIPES)} (SGD with Nesterov momentum 0.9, "
-            "weight decay 1e-4, batch 128, learning rate 0.1 divided by 10 at 50%% and 75%% of training; for CutMix "
-            "mix_prob 0.5). Weights of normalisation layers and biases do not decay, as in Trainer. What you set "
-            "wins, and what it replaces goes with it: lr_scheduler_type or warmup_steps the milestones, optim its "
-            "optim_args and learning_rate."
+            "help": "Schedule of a paper: cutmix, for CIFAR (SGD with Nesterov momentum 0.9, weight decay 1e-4, batch "
+            "128, learning rate 0.1 divided by 10 at 50%% and 75%% of training; for CutMix mix_prob 0.5), or bit, "
+            "BiT-HyperRule for fine-tuning (SGD with momentum 0.9, batch 512, learning rate 0.003 divided by 10 at "
+            "30%%, 60%% and 90%% of 500, 10,000 or 20,000 steps for less than 20,000, less than 500,000 or more rows; "
+            "mixup with alpha 0.1 from 20,000 rows on; models from scratch see images smaller than 96 x 96 pixels at "
+            "128, others at 384). Weights of normalisation layers and biases do not decay, as in Trainer. What you "
+            "set wins, and what it replaces goes with it: lr_scheduler_type or warmup_steps the milestones, optim its "
+            "optim_args and learning_rate, num_train_epochs the steps, mix_method its alpha."
         },
     )
     crop_padding: int | None = field(

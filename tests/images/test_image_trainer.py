@@ -129,8 +129,36 @@ def test_a_recipe_fills_only_what_is_left_unset():
         ({"optim": "sgd"}, {"optim"}),
     ):
         assert recipe_flags("cutmix", given).keys() == RECIPES["cutmix"].keys() - gone, given
-    with pytest.raises(ValueError, match="Unknown recipe 'cutmux'. Available: cutmix"):
+    with pytest.raises(ValueError, match="Unknown recipe 'cutmux'. Available: cutmix, bit"):
         recipe_flags("cutmux", {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "mixing"),
+    [
+        (19_999, 500, {"mix_method": "vanilla"}),
+        (20_000, 10_000, {"mix_method": "mixup", "mix_alpha": 0.1}),
+        (499_999, 10_000, {"mix_method": "mixup", "mix_alpha": 0.1}),
+        (500_000, 20_000, {"mix_method": "mixup", "mix_alpha": 0.1}),
+    ],
+)
+def test_big_transfer_goes_by_the_size_of_the_data(rows, steps, mixing):
+    flags = recipe_flags("bit", {}, rows, (95, 97))  # 9,215 of 9,216 pixels
+    assert flags == {**RECIPES["bit"], "max_steps": steps, **mixing, "image_size": 128}
+    assert recipe_flags("bit", {}, rows, (96, 96))["image_size"] == 384
+    kept = flags.keys()
+    for given, gone in (
+        ({"num_train_epochs": 3}, {"max_steps"}),
+        ({"max_steps": 7}, {"max_steps"}),
+        ({"mix_method": "logitmix"}, {"mix_method", "mix_alpha"}),
+        ({"model_name_or_path": "google/bit-50"}, {"image_size"}),
+        ({"image_size": 64, "learning_rate": 0.1}, {"image_size", "learning_rate"}),
+        ({"config_overrides": "image_size=64"}, {"image_size"}),
+        ({"config_overrides": "depths=[1,1]"}, set()),
+        ({"warmup_steps": 5}, {"lr_scheduler_type", "lr_milestones", "lr_decay"}),
+    ):
+        assert recipe_flags("bit", given, rows, (32, 32)).keys() == kept - gone, given
+    assert recipe_flags("bit", {"do_eval": True}) == RECIPES["bit"]
 
 
 def test_the_recipe_cuts_half_of_the_batches_unless_told_otherwise():

@@ -176,6 +176,19 @@ def test_a_recipe_and_what_the_user_typed():
     assert (args.lr_scheduler_type, args.lr_milestones, args.mix_prob) == ("cosine", None, 0.5)
 
 
+def test_big_transfer_reads_the_size_of_the_data(call, tmp_path, caplog):
+    args = Images.parse(["--output_dir=o", "--do_train", "--use_cpu", "--recipe=bit", "--lr_milestones", "0.5"])
+    assert (args[0].image_size, args[-1].max_steps, args[-1].mix_method) == (128, 500, "vanilla")
+    assert (args[-1].lr_milestones, args[-1].per_device_train_batch_size) == ([0.5], 512)
+    train = image_files.write_folder(tmp_path / "train", each=12)
+    flags = ["--train_dir", train, "--do_train", "--recipe=bit", "--mix_method=mixup", "--mix_alpha=0.2"]
+    code, out = call(*flags, "--image_size=32", "--max_steps=2")
+    assert code == 0
+    assert "Recipe bit, with what you set: {'optim': " in caplog.text
+    assert "'max_steps': 2, 'mix_method': 'mixup', 'mix_alpha': 0.2, 'image_size': 32" in caplog.text
+    assert json.loads((out / "trainer_state.json").read_text())["global_step"] == 2
+
+
 def test_a_cut_of_folders_is_a_sample_and_progress_bars_are_off(call, tmp_path, capfd):
     train = image_files.write_folder(tmp_path / "train", each=12)
     flags = ["--train_dir", train, "--validation_dir", train, "--do_train", "--do_eval", "--save_predictions"]
