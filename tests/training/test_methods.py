@@ -72,6 +72,10 @@ def test_every_preset_says_how_where_and_how_much_it_mixes():
         "label_smoothing": ("mixup", 3.0, own, 1.0),
         "confidence_penalty": ("mixup", 3.0, own, 1.0),
     }
+    assert {name: row.papers for name, row in MIX_METHODS.items() if row.papers != (name,)} == {
+        "vanilla": (), "mixup": ("mixup_transformer",), "span": ("cutmix",), "lamix_p": ("lamix",),
+        **{f"logitmix_{kind}": ("logitmix",) for kind in "mcps"},
+    }  # fmt: skip
     apart = {name for name, row in MIX_METHODS.items() if row.lam_per_sample or row.mix_schedule != "random"}
     assert apart == {"lamix", "lamix_p"} == {name for name, row in MIX_METHODS.items() if row.mix_lam == "half"}
     assert {name for name, row in MIX_METHODS.items() if row.mix_lam == "dominant"} == {"tmix"}
