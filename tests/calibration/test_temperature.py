@@ -199,6 +199,7 @@ def test_what_goes_in_comes_out(kind, dtype):
         (np.array([[np.nan, 0.0], [0.0, 1.0]]), [0, 1], "NaN or infinite"),
         (np.array([[np.inf, 0.0], [0.0, 1.0]]), [0, 1], "NaN or infinite"),
         (np.array([[1.0, 0.0], [0.5, 1.0]]), [1, 1], "All 2 labels are of class 1"),
+        (np.array([[1.0, 0.5]]), [0], "All 1 labels are of class 0"),
         (np.array([[1.0, 0.0], [0.5, 1.0]]), [0, 2], r"outside \[0, 2\)"),
         (np.array([[1.0, 0.0], [0.5, 1.0]]), [0, 1, 1], "integer labels"),
         (np.array([[0.9, 0.1], [0.2, 0.8]]), [0, 1], "rows are probabilities"),

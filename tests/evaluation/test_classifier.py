@@ -25,6 +25,8 @@ def test_logits_do_not_depend_on_the_batch(tmp_path):
     classifier = load_classifier(str(samples.write_model(tmp_path, 3)))
     assert classifier.is_text
     assert classifier.max_length == 32
+    with pytest.raises(ValueError, match="shorter"):
+        classifier.inputs([("a cat", "it sat"), ("a cat",)])
     together = classifier.logits(classifier.batches(TEXTS, 2))
     torch.testing.assert_close(together, alone(classifier, TEXTS), atol=1e-5, rtol=1e-5)
 

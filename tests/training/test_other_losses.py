@@ -196,6 +196,21 @@ def test_nor_with_other_switches(tmp_path, switch):
     tiny.trainer(tmp_path, data, model, mix_method="vanilla", max_steps=1, **options).train()
 
 
+def test_rounding_to_16_bits_is_no_other_loss(tmp_path):
+    def half_a_percent_more(module, args, output):
+        output.loss = None if output.loss is None else output.loss * 1.005
+
+    for options in ({"bf16": True}, {}):
+        model = tiny.bert()
+        model.register_forward_hook(half_a_percent_more)
+        run = tiny.trainer(tmp_path, tiny.rows(4), model, mix_method="vanilla", max_steps=1, **options)
+        if options:
+            run.train()
+        else:
+            with pytest.raises(ValueError, match="computes a loss of its own in forward"):
+                run.train()
+
+
 def test_looking_draws_nothing_and_comes_once(tmp_path):
     runs = []
     for options in ({}, {"ignore_model_loss": True}):

@@ -61,6 +61,7 @@ def test_the_recipe_is_the_papers():
     assert (flags["max_seq_length"], flags["num_train_epochs"]) == (128, 3.0)
     assert (flags["eval_strategy"], flags["save_strategy"], flags["save_total_limit"]) == ("epoch", "epoch", 1)
     assert (flags["save_predictions"], flags["keep_weights"]) == (True, False)
+    assert (flags["per_device_eval_batch_size"], flags["logging_steps"]) == (64, 50)
 
 
 def test_flags_of_the_method_win_over_common_ones():
