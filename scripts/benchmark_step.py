@@ -7,7 +7,8 @@
 
 A step is forward, loss, backward and AdamW. Beside each site stands its arithmetic limit, 1 + the share of the layers
 behind it. Two naive forms are timed, too: three forward passes f(x1), f(x2), f(x_mix), and one pass of all 2B rows
-through all layers.
+through all layers. At the first site half of the mixtures are timed as well (mix_share 0.5); and ssmix and logitmix_s,
+beside a loop over rows with a backward pass of its own for the saliency, as the authors of SSMix have it.
 Variants take turns in every round, so that a machine that slows down slows all of them; medians are printed.
 """
 
@@ -17,18 +18,26 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
-from logitmix_nlp.functional import mixing_loss_parts, sample_plan, supervised_loss
+from logitmix_nlp.functional import MixPlan, mixing_loss_parts, sample_plan, supervised_loss
+from logitmix_nlp.mixing.mixers import draw_mixture
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rows import join_rows, mixed_inputs, take_rows
 from logitmix_nlp.mixing.site_mixer import SiteMixer
-from logitmix_nlp.mixing.sites import find_sites, list_sites
+from logitmix_nlp.mixing.sites import INPUT, Site, find_sites, list_sites
+from logitmix_nlp.training.methods import MIX_METHODS, LossWeights
 
-WEIGHTS = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0}
+WEIGHTS = LossWeights(1.0, 1.0, 1.0)
+TOKENIZER = SimpleNamespace(
+    all_special_ids=[], **{f"{name}_token_id": None for name in ("unk", "bos", "eos", "cls", "sep", "pad")}
+)
+# In plain steps, of which a forward pass is a third: what SSMix must do, and what its authors do.
+SSMIX_LIMIT, SSMIX_LOOP = 2 + 1 / 3, 3.0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -69,9 +78,9 @@ class Steps:
         """Cross-entropy of the clean rows."""
         return supervised_loss(self.model(**self.inputs).logits, self.labels)
 
-    def logitmix(self, site) -> torch.Tensor:
+    def logitmix(self, site, share: float = 1.0) -> torch.Tensor:
         """One forward pass that shares the layers before the site."""
-        plan = self.plan()
+        plan = self.plan(share)
         rows = self.options.batch_size
         logits = self.model(**self.mixer.activate(self.inputs, plan, site, keep_clean=True)).logits
         return self.loss(logits[:rows], logits[rows:], plan)
@@ -90,13 +99,47 @@ class Steps:
         logits = self.model(**join_rows(self.inputs, mixed_inputs(self.inputs, plan, "input_ids", None), rows)).logits
         return self.loss(logits[:rows], logits[rows:], plan)
 
-    def plan(self):
-        """Draw pairs and shares."""
-        return sample_plan(self.options.batch_size, 3.0, device=self.options.device)
+    def ssmix(self, method: str) -> torch.Tensor:
+        """A method with the mixer ssmix, as the trainer runs it: saliency through the clean pass."""
+        rows, row = self.options.batch_size, MIX_METHODS[method]
+        mixture, _ = draw_mixture(
+            row, rows, torch.Generator(), self.clean_loss, self.inputs, TOKENIZER, self.options.device
+        )
+        inputs = self.mixer.activate(self.inputs, site=Site("input", INPUT), keep_clean=True, **mixture._asdict())
+        logits = self.model(**inputs).logits
+        weights = LossWeights(row.mix_weight, row.cls_weight, row.sim_weight)
+        return self.loss(logits[:rows], logits[rows:], self.mixer.plan, weights)
 
-    def loss(self, clean, mixed, plan) -> torch.Tensor:
-        """Sum of the three terms."""
-        return sum(mixing_loss_parts(clean, mixed, self.labels, plan, **WEIGHTS).values())
+    def ssmix_loop(self) -> torch.Tensor:
+        """SSMix as its authors have it: a backward pass for the saliency, a loop over rows, and both passes again."""
+        plan, (rows, length) = self.plan(), self.inputs["input_ids"].shape
+        size, embeddings = max(int(0.1 * length), 1), []
+        handle = self.model.get_input_embeddings().register_forward_hook(lambda m, a, out: embeddings.append(out))
+        logits = self.model(**self.inputs).logits
+        handle.remove()
+        embeddings[0].retain_grad()
+        self.clean_loss(logits).backward()
+        self.optimizer.zero_grad()
+        saliency, mixed = embeddings[0].grad.norm(dim=-1), self.inputs["input_ids"].clone()
+        for row, partner in enumerate(plan.index.tolist()):
+            own, other = (torch.nn.functional.avg_pool1d(saliency[i][None], size, stride=1)[0] for i in (row, partner))
+            first, best = int(own.argmin()), int(other.argmax())
+            mixed[row, first : first + size] = self.inputs["input_ids"][partner, best : best + size]
+        lam = torch.full((rows,), 1 - size / length, device=mixed.device)
+        clean, mixed = self.model(**self.inputs).logits, self.model(**{**self.inputs, "input_ids": mixed}).logits
+        return self.loss(clean, mixed, MixPlan(plan.index, lam), LossWeights(0.5, 0.5, 0.0))
+
+    def clean_loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the clean rows, summed: what saliency is the gradient of."""
+        return supervised_loss(logits, self.labels, reduction="sum")
+
+    def plan(self, share: float = 1.0):
+        """Draw pairs and shares."""
+        return sample_plan(self.options.batch_size, 3.0, share=share, device=self.options.device)
+
+    def loss(self, clean, mixed, plan, weights=WEIGHTS) -> torch.Tensor:
+        """Sum of the terms."""
+        return sum(mixing_loss_parts(clean, mixed, self.labels, plan, **weights.as_dict()).values())
 
     def run(self, variant: Callable[[], torch.Tensor]) -> tuple[float, float]:
         """Seconds and peak bytes (GPU only) of one whole step."""
@@ -129,6 +172,11 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     variants["three passes"] = (lambda: steps.three_passes(sites[0]), 3.0)
     for site in sites:
         variants[site.name] = (lambda site=site: steps.logitmix(site), 1 + (layers - site.depth) / layers)
+    half = 1 + 0.5 * (layers - sites[0].depth) / layers
+    variants[f"{sites[0].name}, mix_share 0.5"] = (lambda: steps.logitmix(sites[0], 0.5), half)
+    for method in ("ssmix", "logitmix_s"):
+        variants[method] = (lambda method=method: steps.ssmix(method), SSMIX_LIMIT)
+    variants["ssmix, authors' loop"] = (steps.ssmix_loop, SSMIX_LOOP)
     times, peaks = {name: [] for name in variants}, {}
     with mixer.installed():
         probe(mixer, model, steps.inputs, options.batch_size, sites, needs_similarity=True)

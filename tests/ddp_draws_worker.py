@@ -27,9 +27,9 @@ class Watching(LogitMixTrainer):
 
     sites: list[str | None]
 
-    def _forward(self, model, inputs, drawn, site, weights):
+    def _forward(self, model, inputs, rows, drawn, site, weights):
         self.sites.append(None if site is None else site.name)
-        return super()._forward(model, inputs, drawn, site, weights)
+        return super()._forward(model, inputs, rows, drawn, site, weights)
 
 
 def text(output: Path) -> dict:

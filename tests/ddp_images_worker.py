@@ -16,7 +16,7 @@ from logitmix_nlp.mixing import mixers
 
 METHODS = (
     "mixup", "manifold_mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix", "lamix_p",
-    "label_smoothing", "confidence_penalty",
+    "label_smoothing", "confidence_penalty", "vwci",
 )  # fmt: skip
 
 

@@ -10,14 +10,17 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from logitmix_nlp.functional import MixPlan
+from logitmix_nlp.functional import MixPlan, PartialPlan
 from logitmix_nlp.functional.span import Spans
 from logitmix_nlp.mixing import mixers
 
 
 def neighbours(rows, *args, **kwargs):
     """Pair rows 0-1, 2-3, … so that the pairs do not depend on how rows are dealt to processes and batches."""
-    return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
+    if kwargs.get("share", 1) == 1:
+        return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
+    own = torch.arange(0, rows, 2)
+    return PartialPlan(own ^ 1, torch.full(own.shape, 0.3), own)
 
 
 def first_words(segments, plan, generator):
@@ -33,11 +36,16 @@ def fix_draws(patch) -> None:
 
 
 def learn(output: Path, name: str, method: str, batch_size: int, accumulation: int) -> tuple:
-    """Train on 24 pairs of texts; return the loss lines and the gradients of the steps."""
+    """Train on 24 pairs of texts; return the loss lines and the gradients of the steps.
+
+    `METHOD@SHARE` mixes that share of the rows.
+    """
+    method, _, share = method.partition("@")
     recorder = tiny.GradientRecorder()
     run = texts.trainer(
-        output, name, texts.rows(24), mix_method=method, callbacks=[recorder], per_device_train_batch_size=batch_size,
-        gradient_accumulation_steps=accumulation, ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
+        output, name, texts.rows(24), mix_method=method, mix_share=float(share or 1), callbacks=[recorder],
+        per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
     )  # fmt: skip
     run.train()
     log = [{k: v for k, v in line.items() if k.startswith("loss")} for line in run.state.log_history[:-1]]

@@ -119,9 +119,9 @@ def _batch_size(flags: Mapping[str, Any]) -> int:
     return flags["per_device_train_batch_size"] * flags.get("gradient_accumulation_steps", 1)
 
 
-def _passes(flags: Mapping[str, Any]) -> int:
-    weights = _training_arguments(flags).loss_weights
-    return weights.needs_clean + weights.needs_mixed
+def _passes(flags: Mapping[str, Any]) -> float:
+    args = _training_arguments(flags)
+    return args.loss_weights.needs_clean * args.vwci_passes + args.loss_weights.needs_mixed * args.mix_share
 
 
 def _training_arguments(flags: Mapping[str, Any]) -> LogitMixTrainingArguments:

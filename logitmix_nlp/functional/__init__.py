@@ -24,7 +24,7 @@ from logitmix_nlp.functional.losses import (
     supervised_loss,
 )
 from logitmix_nlp.functional.metrics import METRICS, Metric, Predictions, metric_intervals, metric_values
-from logitmix_nlp.functional.mixing import PAIRINGS, MixPlan, mix, sample_plan, union_mask
+from logitmix_nlp.functional.mixing import PAIRINGS, MixPlan, PartialPlan, mix, mixture_count, sample_plan, union_mask
 from logitmix_nlp.functional.mixing_loss import LOSS_TERMS, mixing_loss_parts
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.ood import OodScores, ood_metrics, ood_scores
@@ -70,6 +70,7 @@ __all__ = [
     "Metric",
     "MixPlan",
     "OodScores",
+    "PartialPlan",
     "Predictions",
     "RiskCoverage",
     "RowConfidences",
@@ -103,6 +104,7 @@ __all__ = [
     "mix",
     "mixed_cross_entropy",
     "mixing_loss_parts",
+    "mixture_count",
     "negative_log_likelihood",
     "normalized_variance",
     "ood_metrics",

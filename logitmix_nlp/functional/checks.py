@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks at the edge of the functional core: each says what was given, what is allowed and what to do."""
 
+from typing import Any
+
 import torch
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "check_label_values",
     "check_out",
     "check_pairs",
+    "check_passes",
     "check_penalty",
     "check_smoothing",
     "check_soft_labels",
@@ -95,6 +98,20 @@ def check_soft_labels(beta: float, problem_type: str) -> None:
         )
 
 
+def check_passes(passes: int, problem_type: str, *, alone: bool) -> None:
+    """Refuse several stochastic passes (VWCI) where they have no meaning.
+
+    Raises:
+        ValueError: If there is none, or several for anything but single-label classification, or not `alone`: beside
+            other terms than the clean loss.
+    """
+    if passes < 1:
+        raise ValueError(f"passes (vwci_passes) must be at least 1, got {passes}.")
+    if passes > 1 and (problem_type != SINGLE_LABEL or not alone):
+        why = f"has no meaning for {problem_type}" if alone else "goes with the clean loss alone (weight cls_weight)"
+        raise ValueError(f"passes={passes} (vwci_passes) {why}: set it to 1, or leave out the other terms.")
+
+
 def check_targets(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> None:
     """Refuse an unknown problem type and shapes that do not fit it.
 
@@ -137,13 +154,14 @@ def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
         )
 
 
-def check_pairs(x: torch.Tensor, index: torch.Tensor, lam: torch.Tensor) -> None:
-    """Refuse a plan for another number of rows.
+def check_pairs(x: torch.Tensor, plan: Any) -> None:
+    """Refuse a plan for another number of rows; one with rows of its `own` fits any that has these.
 
     Raises:
         ValueError: Naming the three shapes.
     """
-    if not x.shape[:1] == index.shape == lam.shape:
+    index, lam = plan
+    if not plan.first(x).shape[:1] == index.shape == lam.shape:
         raise ValueError(
             f"x has shape {tuple(x.shape)}, but the plan is for {len(index)} rows and has lam of shape "
             f"{tuple(lam.shape)}: all three must agree on the number of rows."

@@ -73,36 +73,39 @@ def cutmix(
         ValueError: On shapes that do not fit.
     """
     check_images(images)
-    check_pairs(images, plan.index, plan.lam)
-    rows, _, height, width = images.shape
+    check_pairs(images, plan)
+    (_, _, height, width), rows = images.shape, len(plan.index)
     if boxes.shape not in ((rows, 4), (1, 4)) or boxes.is_floating_point():
         raise ValueError(
             f"boxes must be integers of shape ({rows}, 4) or (1, 4) for {rows} images, got {boxes.dtype} of shape "
             f"{tuple(boxes.shape)}."
         )
+    own = plan.first(images)
     if out is not None:
-        check_out(out, images)
+        check_out(out, own)
     boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([height, width] * 2))
     if len(boxes) == 1 and boxes.device.type == "cpu":
-        mixed = _paste_box(images, plan.index, boxes[0].tolist(), out)
+        mixed = _paste_box(own, images, plan.index, boxes[0].tolist(), out)
     else:
         mixed = images[plan.index] if out is None else torch.index_select(images, 0, plan.index, out=out)
         mixed = torch.where(
-            _inside_boxes(boxes, height, width), mixed, images, out=None if mixed.requires_grad else mixed
+            _inside_boxes(boxes, height, width), mixed, own, out=None if mixed.requires_grad else mixed
         )
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
     lam = 1.0 - area.to(device=plan.lam.device, dtype=torch.float32) / (height * width)
-    return mixed, MixPlan(plan.index, lam.expand(rows).contiguous())
+    return mixed, plan._replace(lam=lam.expand(rows).contiguous())
 
 
-def _paste_box(images: torch.Tensor, index: torch.Tensor, bounds: list[int], out: torch.Tensor | None) -> torch.Tensor:
+def _paste_box(
+    own: torch.Tensor, images: torch.Tensor, index: torch.Tensor, bounds: list[int], out: torch.Tensor | None
+) -> torch.Tensor:
     top, left, bottom, right = bounds
     box = (..., slice(top, bottom), slice(left, right))
     if out is None:
-        mixed = images.clone()
+        mixed = own.clone()
         mixed[box] = images[box][index]
         return mixed
-    out.copy_(images)
+    out.copy_(own)
     torch.index_select(images[box], 0, index, out=out[box])
     return out
 

@@ -118,7 +118,7 @@ def mixed_cross_entropy(
             logits, labels, label_smoothing=label_smoothing, problem_type=problem_type, reduction=reduction
         )
     options = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": "none"}
-    own = supervised_loss(logits, labels, **options)
+    own = supervised_loss(logits, plan.first(labels), **options)
     partner = supervised_loss(logits, labels[plan.index], **options)
     return reduce_rows(torch.lerp(partner, own, plan.lam.to(own.dtype)), reduction)
 
@@ -149,7 +149,7 @@ def logit_similarity(
     Raises:
         ValueError: If the shapes differ or `norm` is unknown.
     """
-    if clean_logits.shape != mixed_logits.shape:
+    if plan.first(clean_logits).shape != mixed_logits.shape:
         raise ValueError(
             f"clean and mixed logits must have one shape, got {tuple(clean_logits.shape)} and "
             f"{tuple(mixed_logits.shape)}."

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is mixed with what, and how much: plans, and their use on tensors."""
 
+import math
 from typing import NamedTuple
 
 import torch
 
 from logitmix_nlp.functional.checks import check_out, check_pairs
 
-__all__ = ["PAIRINGS", "MixPlan", "mix", "sample_plan", "union_mask"]
+__all__ = ["PAIRINGS", "MixPlan", "PartialPlan", "mix", "mixture_count", "sample_plan", "union_mask"]
 
 PAIRINGS = ("permutation", "roll")
 
@@ -24,9 +25,58 @@ class MixPlan(NamedTuple):
     index: torch.Tensor
     lam: torch.Tensor
 
+    @property
+    def own(self) -> torch.Tensor | None:
+        """The rows that get a mixture; `None` for all, see [`PartialPlan`]."""
+        return None
+
+    def first(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows of `x` that come first in each mixture."""
+        return x if self.own is None else x[self.own]
+
     def to(self, device: torch.device | str) -> "MixPlan":
-        """Return the plan with both tensors on `device`."""
-        return MixPlan(self.index.to(device), self.lam.to(device))
+        """Return the plan with its tensors on `device`."""
+        return self._replace(index=self.index.to(device), lam=self.lam.to(device))
+
+
+class PartialPlan(MixPlan):
+    """A [`MixPlan`] in which `M` of the `B` rows get a mixture: `lam[i] * x[own[i]] + (1 - lam[i]) * x[index[i]]`.
+
+    Whatever is mixed by it, or counted by mixture, has `M` rows.
+
+    Args:
+        index (`torch.LongTensor` of shape `(M,)`): Partner rows, in `[0, B)`.
+        lam (`torch.Tensor` of shape `(M,)`): Shares of the rows `own`.
+        own (`torch.LongTensor` of shape `(M,)`): The rows that get a mixture, in `[0, B)`.
+    """
+
+    own = None
+
+    def __new__(cls, index: torch.Tensor, lam: torch.Tensor, own: torch.Tensor) -> "PartialPlan":
+        """Make the pair of index and shares, with the rows beside it."""
+        plan = super().__new__(cls, index, lam)
+        plan.own = own
+        return plan
+
+    def _replace(self, **changed: torch.Tensor) -> "PartialPlan":
+        return PartialPlan(*super()._replace(**changed), self.own)
+
+    def to(self, device: torch.device | str) -> "PartialPlan":
+        """Return the plan with its tensors on `device`."""
+        return PartialPlan(*super().to(device), self.own.to(device))
+
+
+def mixture_count(rows: int, share: float) -> int:
+    """How many rows get a mixture: the share of them, rounded up, so that half of an odd batch leaves no row out.
+
+    Args:
+        rows (`int`): Rows of a batch, at least 1.
+        share (`float`): In `(0, 1]`.
+
+    Returns:
+        `int`: From 1 to `rows`.
+    """
+    return min(rows, math.ceil(round(rows * share, 9)))
 
 
 def sample_plan(
@@ -35,6 +85,7 @@ def sample_plan(
     *,
     per_sample: bool = False,
     pairing: str = "permutation",
+    share: float = 1.0,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> MixPlan:
@@ -48,15 +99,18 @@ def sample_plan(
         pairing (`str`): `"permutation"`, the paper's, where a row is its own partner once per batch on average; or
             `"roll"`, row `i` with row `(i + k) mod B` for one k ~ U{1, …, B - 1}: never with itself, as fair if the
             loader shuffles, and faster for images (see [`mix`]).
+        share (`float`): Share of the rows that get a mixture, in `(0, 1]`, see [`mixture_count`]. Below 1 no row is
+            its own partner; with ½ each takes part in one pair, or with an odd number of rows one of them in two.
         generator (`torch.Generator`, *optional*): Source of randomness, on the CPU. Defaults to the global one.
         device (`torch.device`, *optional*): Where the plan is wanted; the draw itself is made on the CPU, so that it
             does not depend on the device.
 
     Returns:
-        `MixPlan`: Permutation and float32 shares, both of shape `(batch_size,)`.
+        `MixPlan`: Permutation and float32 shares, both of shape `(batch_size,)`; or a [`PartialPlan`] of fewer.
 
     Raises:
-        ValueError: If `batch_size < 1`, `alpha` is not a finite number above 0, or `pairing` is unknown.
+        ValueError: If `batch_size < 1`, `alpha` is not a finite number above 0, `share` out of range, or `pairing`
+            unknown.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -64,13 +118,19 @@ def sample_plan(
         raise ValueError(f"alpha must be a finite number above 0 (the paper's value is 3.0), got {alpha}.")
     if pairing not in PAIRINGS:
         raise ValueError(f"pairing must be one of {', '.join(PAIRINGS)}, got {pairing!r}.")
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"share must lie in (0, 1], got {share}.")
+    count = mixture_count(batch_size, share)
     if pairing == "permutation":
         index = torch.randperm(batch_size, generator=generator)
     else:
-        shift = torch.randint(1, max(batch_size, 2), (1,), generator=generator)
+        shift = torch.randint(int(count == batch_size), max(batch_size, 2), (1,), generator=generator)
         index = (torch.arange(batch_size) + shift) % batch_size
-    lam = _sample_beta(float(alpha), batch_size if per_sample else 1, generator).float()
-    return MixPlan(index, lam.expand(batch_size).contiguous()).to(device or "cpu")
+    lam = _sample_beta(float(alpha), count if per_sample else 1, generator).float()
+    plan = MixPlan(index, lam.expand(count).contiguous())
+    if count < batch_size:  # both pairings are an order of the rows, too: its first `count`, and those behind them
+        plan = PartialPlan(index.roll(-count)[:count], plan.lam, index[:count])
+    return plan.to(device or "cpu")
 
 
 def _sample_beta(alpha: float, count: int, generator: torch.Generator | None) -> torch.Tensor:
@@ -97,11 +157,11 @@ def mix(x: torch.Tensor, plan: MixPlan, *, out: torch.Tensor | None = None) -> t
     Args:
         x (`torch.Tensor` of shape `(B, ...)`): Anything that may be averaged: pixels, hidden states, logits, targets.
         plan (`MixPlan`): Pairs and shares for the `B` rows. λ is cast to the dtype of `x`.
-        out (`torch.Tensor`, *optional*): Written to and returned; shape, dtype and device of `x`, no memory shared
-            with it. Not for tensors that need a gradient. Safe to use again once the backward pass is done.
+        out (`torch.Tensor`, *optional*): Written to and returned; shape, dtype and device of the result, no memory
+            shared with `x`. Not for tensors that need a gradient. Safe to use again once the backward pass is done.
 
     Returns:
-        `torch.Tensor`: Same shape, dtype and device as `x`.
+        `torch.Tensor`: Same shape, dtype and device as `x`; of `M` rows for a [`PartialPlan`].
 
     Raises:
         TypeError: If `x` is not floating point (token ids cannot be averaged).
@@ -109,21 +169,22 @@ def mix(x: torch.Tensor, plan: MixPlan, *, out: torch.Tensor | None = None) -> t
     """
     if not x.is_floating_point():
         raise TypeError(f"mix needs a floating point tensor, got {x.dtype}: mix embeddings, not ids or class indices.")
-    check_pairs(x, plan.index, plan.lam)
+    check_pairs(x, plan)
     lam = plan.lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    own = plan.first(x)
     if out is not None:
-        check_out(out, x)
+        check_out(out, own)
     if not _all_strictly_between(lam):  # 0 * NaN is NaN: a row without a share must not be looked at
-        source = torch.where(lam.flatten() == 1, torch.arange(len(x), device=x.device), plan.index)
+        source = torch.where(lam.flatten() == 1, plan.first(torch.arange(len(x), device=x.device)), plan.index)
         only = x[source]
-        mixed = torch.lerp(only, x, lam, out=out)
+        mixed = torch.lerp(only, own, lam, out=out)
         return torch.where((lam == 0) | (lam == 1), only, mixed, out=out)
     if out is None:
-        return x[plan.index].lerp_(x, lam)
-    shift = _rolled_by(plan.index)
+        return x[plan.index].lerp_(own, lam)
+    shift = None if plan.own is not None else _rolled_by(plan.index)
     if shift is None:
         torch.index_select(x, 0, plan.index, out=out)
-        return torch.lerp(out, x, lam, out=out)
+        return torch.lerp(out, own, lam, out=out)
     split = len(x) - shift
     torch.lerp(x[shift:], x[:split], lam[:split], out=out[:split])
     torch.lerp(x[:shift], x[split:], lam[split:], out=out[split:])
@@ -153,6 +214,6 @@ def union_mask(mask: torch.Tensor, plan: MixPlan) -> torch.Tensor:
         plan (`MixPlan`): Pairs for the `B` rows; λ is not used.
 
     Returns:
-        `torch.Tensor`: Same shape and dtype as `mask`.
+        `torch.Tensor`: Same shape and dtype as `mask`; of `M` rows for a [`PartialPlan`].
     """
-    return torch.maximum(mask, mask[plan.index])
+    return torch.maximum(plan.first(mask), mask[plan.index])

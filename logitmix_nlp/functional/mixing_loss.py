@@ -3,7 +3,7 @@
 
 import torch
 
-from logitmix_nlp.functional.checks import check_penalty, check_soft_labels, check_weights
+from logitmix_nlp.functional.checks import check_passes, check_penalty, check_soft_labels, check_weights
 from logitmix_nlp.functional.lamix import soft_label_loss
 from logitmix_nlp.functional.losses import (
     at_least_float32,
@@ -14,11 +14,12 @@ from logitmix_nlp.functional.losses import (
     supervised_loss,
 )
 from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.functional.vwci import vwci_parts
 
 __all__ = ["LOSS_TERMS", "mixing_loss_parts"]
 
 LOGITMIX_TERMS = ("loss_mix", "loss_cls", "loss_sim")
-LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty", "loss_soft")
+LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty", "loss_soft", "loss_uniform")
 
 
 def mixing_loss_parts(
@@ -37,6 +38,7 @@ def mixing_loss_parts(
     label_lam: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
     sim_norm: str = "mse",
+    passes: int = 1,
     problem_type: str | None = None,
     reduction: str = "mean",
 ) -> dict[str, torch.Tensor]:
@@ -49,8 +51,11 @@ def mixing_loss_parts(
     so the part of `p` is a term of its own: `loss_mix` and `loss_cls` keep the share `beta`, and `loss_soft` is
     `(1 - beta) * (w_mix * E(p_mixed) + w_cls * E(p_clean))` with E of [`soft_label_loss`].
 
+    With `passes = T > 1`, `loss_cls` and `loss_uniform` are those of [`vwci_parts`], and there are no other terms.
+
     Args:
-        clean_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the unmixed rows.
+        clean_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the unmixed rows; of shape
+            `(T B, num_labels)`, pass after pass, for several passes.
         mixed_logits (`torch.Tensor` of shape `(B, num_labels)`, *optional*): Logits of the mixed rows.
         labels (`torch.Tensor`): Labels of the unmixed rows.
         plan (`MixPlan`, *optional*): The plan the rows were mixed by; not needed when only `cls_weight` is set.
@@ -67,17 +72,18 @@ def mixing_loss_parts(
             those of the rows (LaMix, Eq. 10); `plan.lam` when omitted.
         label_smoothing (`float`): ε of both cross-entropy terms, see [`supervised_loss`].
         sim_norm (`str`): See [`logit_similarity`].
+        passes (`int`): T of VWCI, at least 1.
         problem_type (`str`, *optional*): See [`supervised_loss`].
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
 
     Returns:
         `dict[str, torch.Tensor]`: `loss_mix`, `loss_cls` and `loss_sim`, weights applied; `loss_penalty` (at most 0)
-        if it has a weight, and `loss_soft` if `beta < 1`.
+        if it has a weight, `loss_soft` if `beta < 1`, and `loss_uniform` if `passes > 1`.
 
     Raises:
         ValueError: If a weight is negative or not finite, the first three are zero, a weighted term lacks its logits,
-            plan or `W_t S`, `beta` is out of range, or the penalty or `beta` below 1 is set for anything but
-            single-label classification.
+            plan or `W_t S`, `beta` is out of range, the penalty, `beta` below 1 or several passes are set for anything
+            but single-label classification, or several passes with other terms than the clean loss.
     """
     check_weights(mix_weight, cls_weight, sim_weight)
     soft_weight = 1.0 - beta
@@ -96,6 +102,7 @@ def mixing_loss_parts(
     problem_type = problem_type or infer_problem_type(like, labels)
     check_penalty(penalty_weight, problem_type)
     check_soft_labels(beta, problem_type)
+    check_passes(passes, problem_type, alone=not (mix_weight or sim_weight or penalty_weight or soft_weight))
     for name, soft, weight in (("clean_soft", clean_soft, cls_weight), ("mixed_soft", mixed_soft, mix_weight)):
         if soft is None and weight and soft_weight:
             raise ValueError(f"{name} must be given for beta={beta}: the global soft label is made from it.")
@@ -105,7 +112,11 @@ def mixing_loss_parts(
     if mix_weight:
         shares = plan if label_lam is None else plan._replace(lam=label_lam)
         parts["loss_mix"] = beta * mix_weight * mixed_cross_entropy(mixed_logits, labels, shares, **targets)
-    if cls_weight:
+    if cls_weight and passes > 1:
+        stacked = clean_logits.view(passes, len(labels), -1)
+        terms = vwci_parts(stacked, labels, label_smoothing=label_smoothing, reduction=reduction)
+        parts |= {name: cls_weight * term for name, term in terms.items()}
+    elif cls_weight:
         parts["loss_cls"] = beta * cls_weight * supervised_loss(clean_logits, labels, **targets)
     if sim_weight:
         parts["loss_sim"] = sim_weight * logit_similarity(

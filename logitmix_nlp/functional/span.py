@@ -67,12 +67,12 @@ def sample_spans(segments: torch.Tensor, plan: MixPlan, *, generator: torch.Gene
     Returns:
         `Spans`: For [`paste_spans`], which counts the true shares.
     """
-    start, length, others, limit = _bounds(segments, plan.index)
+    start, length, starts, others, limit = _bounds(segments, plan)
     wanted = ((1.0 - plan.lam.to(segments.device).double())[:, None] * length).round().long()
     width = wanted.minimum(limit)
     draws = torch.rand(2, *length.shape, dtype=torch.float64, generator=generator).to(segments.device)
     own = start + (draws[0] * (length - width + 1)).long()
-    partner = start[plan.index] + (draws[1] * (others - width + 1)).long()
+    partner = starts + (draws[1] * (others - width + 1)).long()
     return Spans(own, partner, width)
 
 
@@ -112,11 +112,11 @@ def salient_spans(segments: torch.Tensor, plan: MixPlan, saliency: torch.Tensor,
         raise ValueError(f"window must lie in (0, 1], got {window}.")
     if saliency.shape != segments.shape:
         raise ValueError(f"saliency must have shape {tuple(segments.shape)}, got {tuple(saliency.shape)}.")
-    start, length, others, limit = _bounds(segments, plan.index)
+    start, length, starts, others, limit = _bounds(segments, plan)
     wanted = (length.double() * window).floor().long().clamp(min=1)
     width = torch.where(wanted <= limit, wanted, 0)
-    own = _extreme_window(saliency, start, length, width, largest=False)
-    partner = _extreme_window(saliency[plan.index], start[plan.index], others, width, largest=True)
+    own = _extreme_window(plan.first(saliency), start, length, width, largest=False)
+    partner = _extreme_window(saliency[plan.index], starts, others, width, largest=True)
     return Spans(own, partner, width)
 
 
@@ -138,27 +138,25 @@ def paste_spans(
     Raises:
         ValueError: If the plan has other rows than the ids.
     """
-    check_pairs(input_ids, plan.index, plan.lam)
+    check_pairs(input_ids, plan)
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None, :, None]
     first, width = spans.own[:, None], spans.width[:, None]
     inside = (positions >= first) & (positions < first + width)  # (B, T, S); at most one segment holds a position
     shift = (inside * (spans.partner - spans.own)[:, None]).sum(-1)
     source = positions[..., 0] + shift
-    mixed = torch.where(inside.any(-1), input_ids[plan.index].gather(1, source), input_ids)
-    content = (segments > 0).sum(1)
+    mixed = torch.where(inside.any(-1), input_ids[plan.index].gather(1, source), plan.first(input_ids))
+    content = (plan.first(segments) > 0).sum(1)
     lam = 1.0 - spans.width.sum(1).double() / content.clamp(min=1)
-    return mixed, MixPlan(plan.index, lam.to(plan.lam.device, torch.float32))
+    return mixed, plan._replace(lam=lam.to(plan.lam.device, torch.float32))
 
 
-def _bounds(
-    segments: torch.Tensor, index: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Starts and lengths `(B, S)` of the own segments, lengths of the partners', and the shorter of both."""
+def _bounds(segments: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, ...]:
+    """Starts and lengths `(B, S)` of the own segments, the same of the partners', and the shorter lengths of both."""
     count = max(int(segments.max()), 1) if segments.numel() else 1
     member = segments[:, None] == torch.arange(1, count + 1, device=segments.device)[:, None]
     start, length = member.int().argmax(-1), member.sum(-1)
-    others = length[index]
-    return start, length, others, length.minimum(others)
+    own, others = plan.first(length), length[plan.index]
+    return plan.first(start), own, start[plan.index], others, own.minimum(others)
 
 
 def _extreme_window(

@@ -10,7 +10,7 @@ from torch import nn
 
 from logitmix_nlp.mixing.mixers import Mixture
 from logitmix_nlp.mixing.outputs import SetupError, logits_of
-from logitmix_nlp.mixing.rows import map_tensors
+from logitmix_nlp.mixing.rows import map_tensors, take_rows
 
 __all__ = ["GuidedPass", "check_embedding"]
 
@@ -67,7 +67,8 @@ class GuidedPass:
         with torch.no_grad():
             mixed, self.plan = self._mixture.blend(rows, self._mixture.plan, gradient)
         self._clean = logits if self._keep_clean else None
-        return {**kwargs, self._main_input: mixed}
+        own = self.plan.own
+        return {**(kwargs if own is None else take_rows(kwargs, len(rows), own)), self._main_input: mixed}
 
     def leave(self, module: nn.Module, output: Any) -> Any:
         """Output of the mixed pass with the clean logits before its own, if they are wanted."""

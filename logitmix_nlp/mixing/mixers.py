@@ -305,15 +305,21 @@ class _Puzzle:
     def blend(self, images: torch.Tensor, plan: MixPlan, gradient: torch.Tensor) -> tuple[torch.Tensor, MixPlan]:
         """Mix, with own images or partners a step against the model away where the draw says so."""
         mean, std = self._scale(images)
-        options = dict(self._options)
+        options, noise, pairs = dict(self._options), self._noise, plan
+        if plan.own is not None:  # a batch of the rows that take part, own ones first; what is not wanted is cut off
+            taken = torch.cat([plan.own, plan.index])
+            images, gradient = images[taken], gradient[taken]
+            noise = None if noise is None else noise[taken]
+            pairs = MixPlan(torch.arange(len(taken), device=taken.device).roll(len(plan.own)), plan.lam.repeat(2))
         if "grid" not in options:
             options["grid"] = sample_grid(min(images.shape[-2:]), generator=self._generator)
-        if self._noise is not None:
-            noise = adversarial_noise(self._noise, gradient, self._adv_eps, self._draw.length)
+        if noise is not None:
+            noise = adversarial_noise(noise, gradient, self._adv_eps, self._draw.length)
             perturbed = perturb(images, noise, mean, std)
             options["first"] = perturbed if self._draw.first else None
             options["second"] = perturbed if self._draw.second else None
-        return puzzlemix(images, plan, saliency(gradient), std=std, **options)
+        mixed, true = puzzlemix(images, pairs, saliency(gradient), std=std, **options)
+        return mixed[: len(plan.index)], plan._replace(lam=true.lam[: len(plan.index)])
 
     def _scale(self, images: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         return (None, None) if self._pixels is None else tuple(images.new_tensor(part) for part in self._pixels)
@@ -347,7 +353,7 @@ def draw_mixture(
     """
     plan = sample_plan(
         rows, settings.mix_alpha, per_sample=settings.lam_per_sample, pairing=settings.mix_pairing,
-        generator=generator, device=device,
+        share=settings.mix_share, generator=generator, device=device,
     )  # fmt: skip
     plan, label_lam = lamix_shares(plan, mix_lam=settings.mix_lam, label_lam=settings.label_lam)
     drawn = Drawn(plan, generator, settings, clean_loss, inputs, processor)

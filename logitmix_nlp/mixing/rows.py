@@ -8,7 +8,7 @@ import torch
 
 from logitmix_nlp.functional.mixing import MixPlan, union_mask
 
-__all__ = ["Path", "has_rows", "join_rows", "map_tensors", "mixed_inputs", "take_rows", "tensors"]
+__all__ = ["Path", "has_rows", "join_rows", "map_tensors", "mixed_inputs", "repeat_rows", "take_rows", "tensors"]
 
 
 def has_rows(value: Any, rows: int) -> bool:
@@ -21,8 +21,13 @@ def take_rows(inputs: dict[str, Any], rows: int, index: torch.Tensor) -> dict[st
     return {name: value[index] if has_rows(value, rows) else value for name, value in inputs.items()}
 
 
+def repeat_rows(inputs: dict[str, Any], rows: int, times: int) -> dict[str, Any]:
+    """Inputs of all examples, so many times one after the other; whatever is not by rows is passed on."""
+    return take_rows(inputs, rows, torch.arange(rows).repeat(times)) if times > 1 else inputs
+
+
 def join_rows(first: dict[str, Any], second: dict[str, Any], rows: int) -> dict[str, Any]:
-    """Inputs of `2 * rows` examples; whatever is not by rows is taken from `first`."""
+    """Inputs of `rows` examples and those of `second`; whatever is not by rows is taken from `first`."""
     joined = dict(first)
     for name, value in first.items():
         if has_rows(value, rows):
@@ -45,15 +50,17 @@ def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: 
     Returns:
         `dict[str, Any]`: A new dict of the same names.
     """
-    second = dict(inputs)
     mask = inputs.get("attention_mask")
+    second = dict(inputs)
+    if plan.own is not None:
+        second = take_rows(inputs, len(inputs[main_input]), plan.own)
     if mask is not None and (mixed is None or mixed.is_floating_point()):
         second["attention_mask"] = union_mask(mask, plan)
     if mixed is not None:
         second[main_input] = mixed
     elif mask is not None and "input_ids" in inputs and mask.shape == inputs["input_ids"].shape:
         ids = inputs["input_ids"]
-        second["input_ids"] = torch.where(mask.bool(), ids, ids[plan.index])
+        second["input_ids"] = torch.where(plan.first(mask).bool(), plan.first(ids), ids[plan.index])
     return second
 
 

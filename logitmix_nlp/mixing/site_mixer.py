@@ -23,7 +23,7 @@ Call = tuple[int, str]  # position of the call in the forward pass; "in" or "out
 class SiteMixer:
     """Mix rows inside a model's forward pass.
 
-    The model is called once, with what [`activate`] returns: `2B` rows of text, of which the second half holds the
+    The model is called once, with what [`activate`] returns: `B + M` rows of text, of which the last `M` hold the
     place of the mixed rows, or `B` images. Blocks before the site run on the `B` clean rows only. At the site the
     batch becomes clean and mixed rows, or mixed rows alone; blocks behind it run on those, mixed rows under the union
     of their masks. Which arguments of a block depend on the rows, and along which dimension, is learnt by [`learn`]
@@ -49,7 +49,7 @@ class SiteMixer:
         self._plan: MixPlan | None = None
         self._blend: Blend = mix_rows
         self._guided: GuidedPass | None = None
-        self._depth = 0
+        self._depth = self._rows = 0
         self._keep_clean = True
         self._stacked = False
         self._whole = False
@@ -132,7 +132,7 @@ class SiteMixer:
             plan (`MixPlan`): Pairs and shares of the `B` rows.
             site (`Site`): Where to mix, from [`find_sites`].
             keep_clean (`bool`): Whether the clean rows go on behind the site (after [`run_all_rows`] they always do).
-                The last `B` rows of the output are the mixed ones; if `keep_clean`, the first `B` are the clean ones.
+                The last rows of the output are the mixed ones; if `keep_clean`, the first `B` are the clean ones.
             blend (`Blend`): How the plan is applied to rows.
             guide (`Guide`, *optional*): Clean loss whose gradient by the pixels `blend` needs; at the input only.
             start (`Start`, *optional*): Where `guide` takes it, if not at the pixels.
@@ -144,18 +144,19 @@ class SiteMixer:
         self._plan, self._depth, self._keep_clean, self._blend = plan, site.depth, keep_clean or self._whole, blend
         self._mixed_rows = site.depth == INPUT
         main = self._main_input
+        self._rows = len(plan.index) if plan.own is None else len(inputs[main])
         if guide is not None:
             self._guided = GuidedPass(Mixture(plan, blend, guide, start), main, keep_clean=keep_clean)
             return dict(inputs)
         if site.depth == INPUT:
             pixels, self._plan = blend(inputs[main], plan, None)
             mixed = mixed_inputs(inputs, plan, main, pixels)
-            return join_rows(inputs, mixed, len(plan.index)) if keep_clean else mixed
-        rowwise = [value for value in inputs.values() if has_rows(value, len(plan.index))]
+            return join_rows(inputs, mixed, self._rows) if keep_clean else mixed
+        rowwise = [value for value in inputs.values() if has_rows(value, self._rows)]
         self._stacked = self._whole or len(rowwise) > 1 or not rowwise[0].is_floating_point()
         if not self._stacked:  # images: blocks get nothing but hidden states, so the batch may grow at the site
             return dict(inputs)
-        return join_rows(inputs, mixed_inputs(inputs, plan, main, None), len(plan.index))
+        return join_rows(inputs, mixed_inputs(inputs, plan, main, None), self._rows)
 
     @property
     def plan(self) -> MixPlan | None:
@@ -227,7 +228,8 @@ class SiteMixer:
         if position == self._depth - 1:
             changed = self._mixed(self._half(call, 0, path, hidden), dim)
         if position == max(self._depth, self._calls) - 1 and self._stacked and not self._keep_clean:
-            changed = torch.cat([changed, changed], dim)  # the head may look at the 2B rows of the inputs, too
+            fill = torch.arange(self._rows, device=changed.device) % len(self._plan.index)
+            changed = torch.cat([changed.index_select(dim, fill), changed], dim)  # the head may look at all inputs
         return map_tensors(output, lambda where, x: changed if where == path else x)
 
     def _hidden(self, call: Call, values: Any) -> tuple[Path, torch.Tensor]:
@@ -235,10 +237,12 @@ class SiteMixer:
         return next((path, x) for path, x in tensors(values) if (call, path) in self._dims and x.is_floating_point())
 
     def _half(self, call: Call, which: int, path: Path, x: torch.Tensor) -> torch.Tensor:
-        """Take the first or second `B` rows of a tensor of `2B` rows; leave every other tensor."""
+        """Take the clean (0) or the mixed rows (1) of a tensor that has both; leave every other tensor."""
         dim, per_row = self._dims.get((call, path), (0, 0))
-        size = per_row * len(self._plan.index)
-        return x.narrow(dim, which * size, size) if size and x.shape[dim] == 2 * size else x
+        clean, mixed = per_row * self._rows, per_row * len(self._plan.index)
+        if not clean or x.shape[dim] != clean + mixed:
+            return x
+        return x.narrow(dim, clean, mixed) if which else x.narrow(dim, 0, clean)
 
     def _mixed(self, hidden: torch.Tensor, dim: int) -> torch.Tensor:
         self._mixed_rows = True

@@ -11,6 +11,7 @@ from transformers.utils import logging
 from logitmix_nlp.calibration.metrics import LOWER_IS_BETTER
 from logitmix_nlp.functional.checks import (
     SINGLE_LABEL,
+    check_passes,
     check_penalty,
     check_smoothing,
     check_soft_labels,
@@ -112,6 +113,9 @@ def check_problem_type(args: Any, problem_type: str) -> None:
     check_smoothing(args.label_smoothing_factor, problem_type)
     check_penalty(args.penalty_weight, problem_type)
     check_soft_labels(args.lamix_beta, problem_type)
+    weights = args.loss_weights
+    alone = not (weights.needs_mixed or weights.penalty_weight or args.lamix_beta < 1)
+    check_passes(args.vwci_passes, problem_type, alone=alone)
 
 
 def check_processes(args: Any) -> None:
@@ -207,6 +211,7 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
         """The choices of [`functional.mixing_loss_parts`] that hold for all batches."""
         return {
             "beta": self.lamix_beta, "label_smoothing": self.label_smoothing_factor, "sim_norm": self.sim_norm,
+            "passes": self.vwci_passes,
         }  # fmt: skip
 
     @property
@@ -216,7 +221,7 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
         unmixed = self.mix_prob < 1.0 or self.mix_warmup != "none" or self.mix_schedule == "alternate"
         present = (
             weights.mix_weight, weights.cls_weight or (weights.needs_mixed and unmixed), weights.sim_weight,
-            weights.penalty_weight, self.lamix_beta < 1.0,
+            weights.penalty_weight, self.lamix_beta < 1.0, self.vwci_passes > 1,
         )  # fmt: skip
         return [name for name, used in zip(LOSS_TERMS, present, strict=True) if used]
 

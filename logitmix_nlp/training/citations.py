@@ -95,6 +95,14 @@ BIBTEX: Mapping[str, str] = MappingProxyType(
   eprint = {1701.06548},
   archiveprefix = {arXiv}
 }""",
+        "vwci": """@inproceedings{seo2019learning,
+  title = {Learning for Single-Shot Confidence Calibration in Deep Neural Networks through Stochastic Inferences},
+  author = {Seo, Seonguk and Seo, Paul Hongsuck and Han, Bohyung},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2019},
+  eprint = {1809.10877},
+  archiveprefix = {arXiv}
+}""",
         "calibration": """@inproceedings{thulasidasan2019mixup,
   title = {On Mixup Training: Improved Calibration and Predictive Uncertainty for Deep Neural Networks},
   author = {Thulasidasan, Sunil and Chennupati, Gopinath and Bilmes, Jeff and Bhattacharya, Tanmoy and

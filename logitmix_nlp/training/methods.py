@@ -97,6 +97,7 @@ MIX_METHODS = {
     "lamix": MixMethod(**LAMIX, mix_alpha=1.0, lamix_beta=0.5),
     "lamix_p": MixMethod(**LAMIX, **PUZZLE),
     "label_smoothing": MixMethod(label_smoothing_factor=0.1, papers=("label_smoothing",)),
+    "vwci": MixMethod(vwci_passes=5, papers=("vwci",)),
     "confidence_penalty": MixMethod(penalty_weight=0.1, papers=("confidence_penalty",)),
 }
 

@@ -2,6 +2,7 @@
 """Mixing for any subclass of `Trainer`: wiring only. Arithmetic lives in `functional`, mixing in `mixing`."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,13 @@ from torch import nn
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
 from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
-from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.functional.mixing import MixPlan, mixture_count
 from logitmix_nlp.functional.mixing_loss import mixing_loss_parts
 from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_mixer, draw_mixture, mixing_sites
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rng import step_generator
+from logitmix_nlp.mixing.rows import repeat_rows
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import Site
 from logitmix_nlp.training.arguments import (
@@ -87,6 +89,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._sites: list[Site] = []
         self._probed: set[tuple[bool | str, ...] | None] = set()
         self._window_rows: torch.Tensor | None = None
+        self._mixture_weight = 1.0
         self._micro_step = 0
         self._unlabelled: bool | None = None
         self._term_log = TermLog()
@@ -148,8 +151,12 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                     "'labels', or set remove_unused_columns=False."
                 )
             check_label_values(batch["labels"], self.num_labels)
-        rows = torch.tensor([sum(len(batch["labels"]) for batch in batches)], device=device)
-        self._window_rows = self.accelerator.gather(rows).sum().clamp(min=1)
+        counts = [len(batch["labels"]) for batch in batches]
+        mixed = [mixture_count(count, self.args.mix_share) for count in counts]
+        window = self.accelerator.gather(torch.tensor([[sum(counts), sum(mixed)]], device=device)).sum(0).clamp(min=1)
+        self._window_rows = window[0]
+        if self.args.mix_share < 1.0:  # means over the mixtures of the step, not over its rows
+            self._mixture_weight = (window[0] / window[1]).item()
         self._micro_step = 0
         self._term_log.begin_step()
         return batches, num_items
@@ -197,7 +204,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._computed = True
         self._probe(model, inputs, labels)
         mixture, site, weights, label_lam = self._draw(inputs, labels)
-        outputs, clean, mixed, plan = self._forward(model, inputs, mixture, site, weights)
+        outputs, clean, mixed, plan = self._forward(model, inputs, len(labels), mixture, site, weights)
         clean_logits, clean_soft = split_logits(clean, self.num_labels)
         mixed_logits, mixed_soft = split_logits(mixed, self.num_labels)
         problem_type = self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels)
@@ -253,6 +260,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         )
         if not weights.needs_mixed:
             return None, None, weights, None
+        scale = self._mixture_weight
+        weights = replace(weights, mix_weight=scale * weights.mix_weight, sim_weight=scale * weights.sim_weight)
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         mixture, label_lam = draw_mixture(
             args, len(labels), generator, partial(self._clean_loss, labels=labels), inputs, self._processor,
@@ -266,17 +275,23 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         return supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels), reduction="sum")
 
     def _forward(
-        self, model: nn.Module, inputs: dict[str, Any], drawn: Mixture | None, site: Site | None, weights: LossWeights
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        rows: int,
+        drawn: Mixture | None,
+        site: Site | None,
+        weights: LossWeights,
     ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None, MixPlan | None]:
         """Call the wrapped model once; return outputs, clean and mixed logits, and the plan with the true λ."""
         if not weights.needs_mixed:
-            outputs = model(**inputs)
+            outputs = model(**repeat_rows(inputs, rows, self.args.vwci_passes))
             return outputs, logits_of(outputs, model), None, None
-        mixer, rows = self._site_mixer, len(drawn.plan.index)
+        mixer, mixtures = self._site_mixer, len(drawn.plan.index)
         outputs = model(**mixer.activate(inputs, site=site, keep_clean=weights.needs_clean, **drawn._asdict()))
         mixer.check_mixed()
         logits = logits_of(outputs, model)
-        return outputs, logits[:rows] if weights.needs_clean else None, logits[-rows:], mixer.plan
+        return outputs, logits[:-mixtures] if weights.needs_clean else None, logits[-mixtures:], mixer.plan
 
     def _probe(self, model: nn.Module, inputs: dict[str, Any], labels: torch.Tensor) -> None:
         """Look at the model before the first step with inputs of these names."""

@@ -88,6 +88,10 @@ class MixSettings:
     mix_prob: Annotated[float | None, Setting(1.0, lambda x: 0 <= x <= 1, "in [0, 1]")] = flag(
         "Probability that a batch is mixed; otherwise it takes a plain step. Unset: the method's own, 1.0."
     )
+    mix_share: Annotated[float | None, Setting(1.0, lambda x: 0 < x <= 1, "above 0 and at most 1")] = flag(
+        "Share of the rows of a batch that get a mixture, rounded up. With 0.5 each row still takes part in one, and "
+        "layers behind mix_site run half as many mixed rows; L_mix and L_sim are means over the mixtures."
+    )
     mix_schedule: Annotated[str | None, Setting("random")] = flag(
         "Which steps mix: 'random' (batches with mix_prob) or 'alternate' (optimizer steps take turns, clean first; "
         "LaMix Sec. 2.4). Unset: the method's own, 'random' for most.",
@@ -125,6 +129,11 @@ class MixSettings:
     )
     lamix_detach_features: Annotated[bool | None, Setting(False)] = flag(
         "Let W_t learn on its own: no gradient from it to the features S (LaMix does not say).", nargs="?", const=True
+    )
+    vwci_passes: Annotated[int | None, Setting(1, lambda x: x >= 1, "at least 1", papers=("vwci",))] = flag(
+        "Stochastic passes T of VWCI: each row runs T times, with dropout of its own, and the more the passes "
+        "disagree the less its label counts, and the more the uniform distribution. Only without mixing; costs T "
+        "plain steps. Unset: the method's own, 1 for all but vwci."
     )
     puzzle_options: Annotated[dict | str | None, Setting(None)] = flag(
         f"Options of PuzzleMix as JSON, by the names of functional.puzzlemix: {', '.join(PUZZLE_OPTIONS)}. For "

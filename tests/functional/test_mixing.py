@@ -3,7 +3,15 @@ import pytest
 import torch
 from scipy import stats
 
-from logitmix_nlp.functional import MixPlan, mix, sample_plan, union_mask
+from logitmix_nlp.functional import (
+    MixPlan,
+    PartialPlan,
+    mix,
+    mixing_loss_parts,
+    mixture_count,
+    sample_plan,
+    union_mask,
+)
 
 
 def plan(lam, index=(1, 2, 0)):
@@ -121,3 +129,43 @@ def test_union_mask_sees_what_either_row_sees():
     assert torch.equal(union_mask(mask.bool(), halves), union.bool())
     additive = torch.where(mask.bool(), 0.0, float("-inf"))
     assert torch.equal(union_mask(additive, halves), torch.where(union.bool(), 0.0, float("-inf")))
+
+
+@pytest.mark.parametrize("pairing", ["permutation", "roll"])
+@pytest.mark.parametrize(
+    ("rows", "share", "mixtures"), [(8, 0.5, 4), (7, 0.5, 4), (10, 0.1, 1), (10, 0.7, 7), (2, 0.9, 2)]
+)
+def test_a_share_of_the_rows_gets_a_mixture(pairing, rows, share, mixtures):
+    """With half of them each row is in one pair; none is its own partner, and each comes first as often as others."""
+    generator, firsts = torch.Generator().manual_seed(rows), torch.zeros(rows)
+    assert mixture_count(rows, share) == mixtures
+    for _ in range(200):
+        plan = sample_plan(rows, 1.0, share=share, pairing=pairing, generator=generator, per_sample=True)
+        assert plan.index.shape == plan.lam.shape == (mixtures,)
+        if mixtures == rows:
+            assert plan.own is None
+            continue
+        assert len(set(plan.own.tolist())) == len(set(plan.index.tolist())) == mixtures
+        assert not (plan.own == plan.index).any()
+        assert len({*plan.own.tolist(), *plan.index.tolist()}) == min(rows, 2 * mixtures)
+        firsts[plan.own] += 1
+    assert mixtures == rows or (firsts / 200 - mixtures / rows).abs().max() < 0.15
+
+
+def test_mixtures_of_some_rows_are_those_of_all():
+    plan = MixPlan(torch.tensor([2, 0, 1]), torch.tensor([0.3, 1.0, 0.0]))
+    own = torch.tensor([2, 0])
+    some = PartialPlan(plan.index[own], plan.lam[own], own)
+    x, mask = torch.rand(3, 2, 4), torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]])
+    assert torch.equal(mix(x, some), mix(x, plan)[own])
+    assert torch.equal(mix(x, some, out=torch.empty(2, 2, 4)), mix(x, plan)[own])
+    assert torch.equal(union_mask(mask, some), union_mask(mask, plan)[own])
+    clean, mixed, labels = torch.randn(3, 5), torch.randn(3, 5), torch.tensor([0, 4, 2])
+    weights = {"mix_weight": 1.0, "cls_weight": 1.0, "sim_weight": 1.0, "reduction": "none"}
+    whole = mixing_loss_parts(clean, mixed, labels, plan, **weights)
+    parts = mixing_loss_parts(clean, mixed[own], labels, some, **weights)
+    assert torch.equal(parts["loss_cls"], whole["loss_cls"])
+    for name in ("loss_mix", "loss_sim"):
+        assert torch.equal(parts[name], whole[name][own])
+    with pytest.raises(ValueError, match=r"share must lie in \(0, 1\], got 0"):
+        sample_plan(4, 1.0, share=0)

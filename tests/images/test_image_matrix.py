@@ -17,7 +17,7 @@ VARIANTS = {
     "bf16": ({"bf16": True}, (32, 32), 3, 4),
     "one_row": ({}, (64, 64), 3, 1),
     "all": (
-        {"gradient_accumulation_steps": 2, "lam_per_sample": True, "mix_pairing": "roll"},
+        {"gradient_accumulation_steps": 2, "lam_per_sample": True, "mix_pairing": "roll", "mix_share": 0.5},
         (36, 28),
         1,
         3,

@@ -6,7 +6,7 @@ import tiny
 import torch
 import zoo
 
-from logitmix_nlp.functional import MixPlan, mix, union_mask
+from logitmix_nlp.functional import MixPlan, PartialPlan, mix, union_mask
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import INPUT, find_blocks, find_pooler, find_sites, list_sites
@@ -121,3 +121,29 @@ def test_the_sites_of_a_model_are_not_one(name):
         logits = [reference(name, model, inputs, site.depth)[1] for site in sites if site.depth != INPUT]
     gaps = [(one - other).abs().max().item() for one, other in zip(logits, logits[1:], strict=False)]
     assert min(gaps) > 1e-6
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("bert", "xlnet", "gpt2", "swin") else pytest.mark.slow)
+        for name in MODELS
+    ],
+)
+def test_a_share_of_the_mixtures_equals_those_of_all(name):
+    model, inputs = zoo.build(name).eval(), zoo.batch(name)
+    every = [site for site in find_sites(model, ",".join(list_sites(model))) if (name, site.name) not in BYPASSED]
+    sites = [every[0], every[1], every[-1]]
+    own = torch.tensor([2, 0, 3][: COUNT - 1])
+    some = PartialPlan(plan().index[own], plan().lam[own], own)
+    mixer = SiteMixer(model)
+    with torch.no_grad(), mixer.installed():
+        probe(mixer, model, inputs, COUNT, sites, needs_similarity=True)
+        for site in sites:
+            whole = model(**mixer.activate(inputs, plan(), site, keep_clean=True)).logits
+            for keep_clean in (True, False):
+                found = model(**mixer.activate(inputs, some, site, keep_clean=keep_clean)).logits
+                assert torch.allclose(found[-len(own) :], whole[-COUNT:][own], atol=1e-5), site.name
+                if keep_clean:
+                    assert found.shape == (COUNT + len(own), 3)
+                    assert torch.allclose(found[:COUNT], whole[:COUNT], atol=1e-5)

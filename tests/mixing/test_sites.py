@@ -5,7 +5,7 @@ import torch
 import zoo
 from transformers import BartConfig, BartForSequenceClassification
 
-from logitmix_nlp.functional import MixPlan, mix, union_mask
+from logitmix_nlp.functional import MixPlan, mix, sample_plan, union_mask
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rows import join_rows, mixed_inputs
 from logitmix_nlp.mixing.site_mixer import SiteMixer
@@ -162,22 +162,26 @@ def test_masks_as_objects_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("site", "keep_clean", "rows"),
+    ("site", "keep_clean", "share", "rows"),
     [
-        ("embeddings", True, [10] * 4),
-        ("layer:1", True, [5, 5, 10, 10]),
-        ("layer:-1", True, [5] * 4),
-        ("embeddings", False, [5] * 4),
-        ("layer:1", False, [5] * 4),
+        ("embeddings", True, 1.0, [10] * 4),
+        ("layer:1", True, 1.0, [5, 5, 10, 10]),
+        ("layer:-1", True, 1.0, [5] * 4),
+        ("embeddings", False, 1.0, [5] * 4),
+        ("layer:1", False, 1.0, [5] * 4),
+        ("embeddings", True, 0.5, [8] * 4),
+        ("layer:1", True, 0.5, [5, 5, 8, 8]),
+        ("embeddings", False, 0.5, [3] * 4),
+        ("layer:1", False, 0.5, [5, 5, 3, 3]),
     ],
 )
-def test_blocks_run_on_the_rows_they_must_and_no_more(site, keep_clean, rows):
-    model, seen = tiny.bert(), []
+def test_blocks_run_on_the_rows_they_must_and_no_more(site, keep_clean, share, rows):
+    model, seen, plan = tiny.bert(), [], sample_plan(5, 1.0, share=share)
     mixer = ready(model, batch(), site)
     for layer in model.bert.encoder.layer:
         layer.attention.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     with mixer.installed():
-        model(**mixer.activate(batch(), plan(), *find_sites(model, site), keep_clean=keep_clean))
+        model(**mixer.activate(batch(), plan, *find_sites(model, site), keep_clean=keep_clean))
     assert seen == rows
 
 

@@ -63,9 +63,9 @@ def watched_sites(tmp_path, **settings) -> list[str | None]:
     sites = []
 
     class Watching(LogitMixTrainer):
-        def _forward(self, model, inputs, mixture, site, weights):
+        def _forward(self, model, inputs, rows, mixture, site, weights):
             sites.append(None if site is None else site.name)
-            return super()._forward(model, inputs, mixture, site, weights)
+            return super()._forward(model, inputs, rows, mixture, site, weights)
 
     tiny.trainer(tmp_path, tiny.rows(48), None, Watching, **settings).train()
     return sites

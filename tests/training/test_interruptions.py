@@ -17,7 +17,7 @@ from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 
 METHODS = [
     {"mix_method": "logitmix", "mix_site": "layer:1"},
-    {"mix_method": "mixup", "mix_prob": 0.6, "lam_per_sample": True},
+    {"mix_method": "mixup", "mix_prob": 0.6, "lam_per_sample": True, "mix_share": 0.5},
     {"mix_method": "lamix"},
     {"mix_method": "vanilla"},
 ]

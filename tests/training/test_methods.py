@@ -35,7 +35,7 @@ def test_presets_are_the_papers():
         "span": 1.0, "ssmix": 3.0, "logitmix_s": 3.0,
     }  # fmt: skip
     assert {name: row.mixes for name, row in MIX_METHODS.items() if not row.mixes} == {
-        "vanilla": False, "label_smoothing": False, "confidence_penalty": False,
+        "vanilla": False, "label_smoothing": False, "vwci": False, "confidence_penalty": False,
     }  # fmt: skip
     for name, beta in {"lamix": 0.5, "lamix_p": 1.0}.items():  # "set as 0.5" in Sec. 3.1, "1.0" in Sec. 3.2
         row = MIX_METHODS[name]
@@ -70,6 +70,7 @@ def test_every_preset_says_how_where_and_how_much_it_mixes():
         "lamix": ("mixup", 1.0, own, 1.0),
         "lamix_p": ("puzzlemix", 1.0, pixels, 1.0),
         "label_smoothing": ("mixup", 3.0, own, 1.0),
+        "vwci": ("mixup", 3.0, own, 1.0),
         "confidence_penalty": ("mixup", 3.0, own, 1.0),
     }
     assert {name: row.papers for name, row in MIX_METHODS.items() if row.papers != (name,)} == {

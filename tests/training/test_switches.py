@@ -190,9 +190,9 @@ def test_one_of_several_sites_is_drawn_per_step(tmp_path):
     drawn = []
 
     class Watching(LogitMixTrainer):
-        def _forward(self, model, inputs, plan, site, weights):
+        def _forward(self, model, inputs, rows, plan, site, weights):
             drawn.append(site.name)
-            return super()._forward(model, inputs, plan, site, weights)
+            return super()._forward(model, inputs, rows, plan, site, weights)
 
     tiny.trainer(tmp_path, tiny.rows(160), None, Watching, mix_site="embeddings,layer:1-2").train()
     assert set(drawn) == {"embeddings", "layer:1", "layer:2"}

@@ -118,6 +118,7 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, name, method
     settings = {
         "mix_method": method, "gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 1,
         "max_steps": 3, "train_sampling_strategy": "random", "optim": "adamw_torch",
+        "mix_share": 0.5 if name == "gpt2" else 1.0,
     }  # fmt: skip
     data = texts.rows(22)
     whole = texts.trainer(tmp_path / "whole", name, data, **settings)
@@ -130,7 +131,9 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, name, method
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("cases", [FEW, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"])
+@pytest.mark.parametrize(
+    "cases", [[*FEW, ("roberta", "logitmix@0.5")], pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"]
+)
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, cases):
     """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one batch of 16 rows."""
     two = launch(2, worker.main, tmp_path / "two", *cases)
@@ -151,10 +154,10 @@ def test_tmix_mixes_at_one_of_its_layers_with_more_than_half_of_the_own_row(tmp_
     sites, shares = [], []
 
     class Watching(LogitMixTrainer):
-        def _forward(self, model, inputs, mixture, site, weights):
+        def _forward(self, model, inputs, rows, mixture, site, weights):
             sites.append(site.name)
             shares.append(mixture.plan.lam.unique().tolist())
-            return super()._forward(model, inputs, mixture, site, weights)
+            return super()._forward(model, inputs, rows, mixture, site, weights)
 
     tiny.trainer(tmp_path, tiny.rows(80), tiny.bert(layers=6), Watching, mix_method="tmix").train()
     assert set(sites) == {"layer:3", "layer:4", "layer:5"}

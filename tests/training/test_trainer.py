@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Trainer computes: losses, gradients, logs. Interruptions and bad input have files of their own."""
 
+import drawn
 import pytest
 import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, Trainer
 
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.functional import MixPlan, mixing_loss_parts, sample_plan
+from logitmix_nlp.functional import MixPlan, PartialPlan, mixing_loss_parts, mixture_count, sample_plan
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
@@ -18,7 +19,10 @@ BALANCED = {"mix_weight": 0.7, "cls_weight": 1.3, "sim_weight": 0.4}
 
 def neighbours(rows, *args, **kwargs):
     """Plan that pairs rows 0-1, 2-3, … so that it is the same however an even number of rows is cut into batches."""
-    return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
+    if kwargs.get("share", 1) == 1:
+        return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
+    own = torch.arange(0, rows, 2)
+    return PartialPlan(own ^ 1, torch.full(own.shape, 0.3), own)
 
 
 def test_vanilla_is_a_plain_loop_of_cross_entropy(tmp_path):
@@ -71,9 +75,11 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
     assert tiny.largest_gap(expected, recorder.steps[0]) < 1e-5
 
 
-@pytest.mark.parametrize("method", ["vanilla", "mixup", "logitmix", "lamix"])
+@pytest.mark.parametrize(
+    ("method", "share"), [("vanilla", 1.0), ("mixup", 1.0), ("logitmix", 1.0), ("logitmix", 0.5), ("lamix", 1.0)]
+)
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (2, 4)])
-def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method, batch_size, accumulation):
+def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method, share, batch_size, accumulation):
     """8 rows at once against 4+4 and 2+2+2+2; the last window is short: 6 rows, 4+2, 2+2+2."""
     monkeypatch.setattr(mixers, "sample_plan", neighbours)
     data, runs = tiny.rows(22), []
@@ -82,7 +88,7 @@ def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method
         run = tiny.trainer(
             tmp_path, data, callbacks=[recorder], mix_method=method, mix_site="layer:1", max_grad_norm=0.0,
             per_device_train_batch_size=size, gradient_accumulation_steps=windows, optim="sgd",
-            label_smoothing_factor=0.1,
+            label_smoothing_factor=0.1, mix_share=share,
         )  # fmt: skip
         run.train()
         runs.append((recorder.steps, run.state.log_history[:3]))
@@ -92,6 +98,25 @@ def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method
     for line, other in zip(expected_log, log, strict=True):
         terms = [name for name in line if name.startswith("loss")]
         assert {name: other[name] for name in terms} == pytest.approx({name: line[name] for name in terms}, abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.01])
+def test_terms_of_mixtures_are_means_over_the_mixtures_of_a_step(tmp_path, monkeypatch, share):
+    """A step of 5, 5 and 3 rows; what is logged against the terms of every row and mixture."""
+    calls = drawn.watch(monkeypatch.setattr)["terms"]
+    run = tiny.trainer(
+        tmp_path, tiny.rows(13), mix_site="layer:1", mix_share=share, per_device_train_batch_size=5,
+        gradient_accumulation_steps=3, learning_rate=0.0,
+    )  # fmt: skip
+    run.train()
+    rows = [mixing_loss_parts(*args, **{**options, "reduction": "none"}) for args, options, _ in calls]
+    assert [len(parts["loss_cls"]) for parts in rows] == [5, 5, 3]
+    assert [len(parts["loss_mix"]) for parts in rows] == [mixture_count(count, share) for count in (5, 5, 3)]
+    line, scale = run.state.log_history[0], calls[0][1]["mix_weight"]
+    assert scale == calls[0][1]["sim_weight"]
+    for name in ("loss_mix", "loss_sim", "loss_cls"):
+        values = torch.cat([parts[name] for parts in rows]) / (1.0 if name == "loss_cls" else scale)
+        assert line[name] == pytest.approx(values.mean().item(), abs=1e-6)
 
 
 def test_a_short_last_batch_weighs_by_its_rows(tmp_path):

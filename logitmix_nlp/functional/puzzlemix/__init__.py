@@ -114,9 +114,11 @@ def puzzlemix(
         TypeError: If the images are not floating point.
         ValueError: On shapes that do not fit, or settings out of range.
     """
+    if plan.own is not None:
+        raise ValueError("puzzlemix mixes every row of a batch: pass the rows that take part, with a plan for all.")
     first, second = images if first is None else first, images if second is None else second
     check_images(images)
-    check_pairs(images, plan.index, plan.lam)
+    check_pairs(images, plan)
     height, width = images.shape[-2:]
     _check_tensors(images, salient, std, first, second)
     wanted = {"grid": grid, "n_labels": n_labels, "beta": beta, "gamma": gamma, "eta": eta, "neigh_size": neigh_size}

@@ -19,6 +19,13 @@ TERMS = {
     "loss_cls": ("cls_weight", "+", "L_cls", "{loss} of the rows as they are"),
     "loss_sim": ("sim_weight", "+", "L_sim", "{norm} between the logits of a mixture and the mixture of the logits"),
     "loss_penalty": ("penalty_weight", "−", "H", "entropy of the predictions for the rows as they are"),
+    "loss_uniform": (
+        "cls_weight",
+        "+",
+        "L_uniform",
+        "divergence of the uniform distribution from the predictions of a row, weighted by the share α by which its "
+        "{passes} stochastic passes disagree; L_cls has the weight 1 − α",
+    ),
     "loss_soft": (
         "lamix_beta",
         "+",
@@ -36,7 +43,8 @@ WARMUPS = {
 TOLD = {
     "mixer", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "penalty_weight", "sim_norm",
     "mix_prob", "label_smoothing_factor", "mix_schedule", "mix_warmup", "lam_per_sample", "mix_lam", "label_lam",
-    "mix_pairing", "lamix_beta", "puzzle_options",
+    "mix_pairing", "mix_share", "lamix_beta", "vwci_passes",
+    "puzzle_options",
 }  # fmt: skip
 
 
@@ -67,7 +75,8 @@ def describe_method(
     loss = "squared error" if kind == REGRESSION else "cross-entropy"
     lam = "the same" if args.label_lam == "mixed" else "their own"
     terms = tuple(
-        (symbol, text.format(loss=loss, norm=NORMS[args.sim_norm], lam=lam)) for _, _, symbol, text in weighted
+        (symbol, text.format(loss=loss, norm=NORMS[args.sim_norm], lam=lam, passes=args.vwci_passes))
+        for _, _, symbol, text in weighted
     )
     changed = {
         name: setting for name, setting in settings_of(type(args)).items() if getattr(args, name) != setting.preset
@@ -104,6 +113,8 @@ def _mixing(args: LogitMixTrainingArguments, sites: Sequence[str]) -> list[tuple
         settings.append(("share of the own row", "the larger of λ and 1 − λ"))
     if args.mix_lam != "half" and args.label_lam != "mixed":
         settings.append(("labels are mixed by", {"drawn": "the λ that was drawn", "half": "half"}[args.label_lam]))
+    if args.mix_share < 1:
+        settings.append(("share of the rows that get a mixture", f"{args.mix_share:g}; L_mix and L_sim are its means"))
     if args.mix_schedule == "alternate":
         settings.append(("clean and mixed steps", "take turns; a clean one has L_cls in place of L_mix"))
     elif args.mix_prob < 1:
