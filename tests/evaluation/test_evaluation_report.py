@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from logitmix_nlp.evaluation import report
-from logitmix_nlp.evaluation.report import evaluation_tables, make_plots
+from logitmix_nlp.evaluation.report import evaluation_report, evaluation_tables, make_plots
 from logitmix_nlp.evaluation.study import SHOWN, Study
 from logitmix_nlp.functional.bootstrap import Interval
 
@@ -32,6 +32,15 @@ def test_heads_and_rows_of_the_tables(study):
     ]  # fmt: skip
     assert [name for name, _ in tables["ood"].rows] == ["in distribution", "noise"]
     assert [name for name, _ in tables["classes"].rows] == ["no (1 row)", "yes (1 row)"]
+    printed = {
+        name: [[" ".join([c.text, *c.details]) for c in row] for _, row in t.cells()] for name, t in tables.items()
+    }
+    assert printed["calibration"] == [["0.5000 [0.2500, 0.7500]"]] * len(SHOWN)
+    assert printed["classes"] == [["0.5000", "–", "0.2500"]] * 2
+    assert printed["ood"] == [["0.5000"] * 2 + ["–"] * 4, ["0.5000"] * 6]
+    assert [table.title for table in tables.values()] == [
+        "Accuracy and calibration", "Class by class", "Rows from outside the training distribution",
+    ]  # fmt: skip
     assert tables["ood"].notes[0] == "Rows: in distribution 3, noise 1."
     assert tables["calibration"].notes[-1] == "The temperature was fitted on x.csv."
 
@@ -40,7 +49,15 @@ def test_curves_hold_every_row_and_say_what_they_are(study, monkeypatch):
     drawn = []
     monkeypatch.setattr(report, "learning_curves", lambda panels, target, **options: drawn.extend(panels))
     plots = make_plots(study)
-    assert list(plots) == ["reliability", "risk_coverage", "confidence"]
+    assert {name: (plot.width, plot.dark) for name, plot in plots.items()} == {
+        "reliability": (540, True), "risk_coverage": (520, True), "confidence": (520, True),
+    }  # fmt: skip
+    page = evaluation_report(study, "T", [("a", "b")], plots)
+    assert (page.title, page.facts) == ("T", (("a", "b"),))
+    assert [(part.name, part.title, len(part.tables), len(part.plots)) for part in page.sections] == [
+        ("calibration", "Calibration", 1, 0), ("classes", "Class by class", 1, 0), ("diagrams", "Diagrams", 0, 2),
+        ("ood", "Out of distribution", 1, 1),
+    ]  # fmt: skip
     for name in ("risk_coverage", "confidence"):
         plots[name].draw(None)
     risk, confidence = drawn

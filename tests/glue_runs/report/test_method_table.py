@@ -28,6 +28,7 @@ def test_means_deviations_best_figures_and_times_in_units_of_the_first_method():
     assert lines[2].startswith("| method | accuracy | ECE (15 bins) | OE | NLL | Brier | time per step |")
     vanilla, mixup = (line.split(" | ") for line in lines[4:6])
     assert vanilla[1:3] == ["60.00 ± 14.14", "0.3000 ± 0.1414"]
+    assert vanilla[3:6] == mixup[3:6] == [f"**{number}** ± 0.0000" for number in ("0.0000", "0.5000", "0.2500")]
     assert mixup[1:3] == ["**65.00** ± 0.00", "**0.1000** ± 0.0000"]
     assert (vanilla[-1][:4], mixup[-1][:4]) == ("1.00", "2.50")
     assert "1.00 is 0.200 s" in lines[-1]

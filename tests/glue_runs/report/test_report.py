@@ -129,6 +129,10 @@ def test_a_regression_has_no_calibration(root, capsys):
     }  # fmt: skip
     assert page.tables["scores"][0] == ["method", "STS-B"]
     assert page.tables["difference_score"][1] == ["mixup − vanilla", "0.00 [0.00, 0.00]"]
+    assert page.tables["tasks"][0] == ["task", "score", "training rows", "evaluated rows", "runs"]
+    assert page.tables["tasks"][1][:2] == ["STS-B", "Spearman correlation"]
+    assert page.tables["runs"][0] == ["run", "score", "ECE", "training, seconds", "folder"]
+    assert [row[0] for row in page.tables["runs"][1:3]] == ["STS-B, vanilla, seed 1", "STS-B, vanilla, seed 2"]
 
 
 def test_training_time_is_compared_seed_by_seed(root):
