@@ -10,6 +10,7 @@ from transformers import AutoModelForImageClassification
 from logitmix_nlp.functional.augmentation import enlarge_pixels
 from logitmix_nlp.images import ImageModelArguments
 from logitmix_nlp.images.backbones import BACKBONES, parse_overrides, scratch_config
+from logitmix_nlp.images.pictures import NEAREST
 from logitmix_nlp.images.scratch import from_scratch
 
 SMALL = {
@@ -49,7 +50,9 @@ def test_the_small_stem_keeps_the_size_and_steps_by_one_pixel():
     args = ImageModelArguments(config_name="resnet20")
     model, processor = from_scratch(args, image_files.rows(4), image_files.NAMES)
     model.eval()
-    assert processor.size["height"] == 32
+    assert (processor.size["height"], processor.resample) == (32, NEAREST)
+    uneven = ImageModelArguments(config_name="resnet20", image_size=36)
+    assert from_scratch(uneven, image_files.rows(4), image_files.NAMES)[1].resample != NEAREST
     images = torch.rand(1, 3, 8, 8)
     moved = images.roll(1, 3)
     with torch.no_grad():

@@ -32,6 +32,7 @@ def test_the_digits_are_scikit_learns():
 
 def test_a_folder_per_class(tmp_path):
     folder = image_files.write_folder(tmp_path, names=("dog", "cat"), each=3)
+    (folder / "dog" / "2.png").rename(folder / "dog" / "2.PNG")
     (folder / "dog" / "notes.txt").write_text("no image")
     (folder / "dog" / "paper.pdf").write_text("Pillow writes such files, but reads none")
     data = read_image_folder(folder)
@@ -83,6 +84,7 @@ def test_holding_out_is_a_seeded_split_of_all_rows():
 def test_rows_in_memory_and_rows_made_one_by_one_are_what_the_processor_sees():
     data = image_files.rows(4)
     small = ImageRows(data, make_processor(32, 32, [0.0] * 3, [1.0] * 3, enlarged=True))
+    assert ImageRows(data.select([0]), ViTImageProcessorPil(size={"height": 8, "width": 8})).shape == (3, 8, 8)
     assert small.shape == (3, 8, 8)
     for smooth in (
         make_processor(32, 32, [0.5] * 3, [0.5] * 3),

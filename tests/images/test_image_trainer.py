@@ -118,6 +118,11 @@ def test_the_learning_rate_falls_at_the_milestones(tmp_path):
 
 def test_a_recipe_fills_only_what_is_left_unset():
     assert recipe_flags("cutmix", {}) == RECIPES["cutmix"]
+    assert RECIPES["cutmix"] == {  # for CIFAR, as the defaults of the code of CutMix
+        "optim": "sgd", "optim_args": "momentum=0.9,nesterov=true", "learning_rate": 0.1, "weight_decay": 1e-4,
+        "lr_scheduler_type": "constant", "lr_milestones": [0.5, 0.75], "lr_decay": 0.1, "max_grad_norm": 0.0,
+        "per_device_train_batch_size": 128, "num_train_epochs": 300,
+    }  # fmt: skip
     assert "learning_rate" not in recipe_flags("cutmix", {"learning_rate": 0.2, "seed": 1})
     rest = {"lr_scheduler_type", "lr_milestones", "lr_decay"}
     for given, gone in (

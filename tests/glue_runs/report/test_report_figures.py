@@ -30,7 +30,7 @@ def test_bins_are_added_over_seeds(tmp_path, drawn):
     run_samples.write_run(tmp_path, "stsb", "vanilla", 1)
     (plot,) = reliability_plots(load_grid(tmp_path), 15)
     plot.draw(None)
-    assert plot.caption == "RTE"
+    assert (plot.caption, plot.width) == ("RTE", 540)
     labels, logits = zip(*(run_samples.sample_predictions("rte", 60, 10 * seed, 2.0) for seed in (1, 2)), strict=True)
     expected = confidence_bins(torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(labels)), 15)
     assert list(drawn[0]) == ["vanilla"]
@@ -49,6 +49,8 @@ def test_learning_curves_hold_what_was_logged(tmp_path, drawn):
         plot.draw(None)
     assert [plot.caption for plot in plots] == ["QNLI", "RTE"]
     assert [plot.narrow for plot in plots] == [False, True]  # of several panels
+    assert [plot.width for plot in plots] == [400, 800]
+    assert [panel[1:3] for panel in drawn[1]] == [("step", "loss"), ("epoch", "accuracy, in percent")]
     assert [[panel.title for panel in panels] for panels in drawn] == [["training loss"], ["training loss", "RTE"]]
     loss, score = (panel.curves["vanilla"] for panel in drawn[1])
     assert (loss.x.tolist(), loss.mean.tolist()) == ([5, 10], [1.5, 3.0])

@@ -25,6 +25,7 @@ def test_description_of_a_task_follows_its_record(glue, name):
     assert description.metrics == task.metrics
     assert description.evaluation_splits == task.evaluation_splits
     assert description.prediction_files == task.prediction_files
+    assert (description.task, description.is_own, description.label_column) == (task, False, "label")
 
 
 def needed_splits(train, evaluate, predict, **data):
@@ -157,7 +158,7 @@ def test_unknown_dataset_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "exactly one source of data: .*; got none"),
+        ({}, "exactly one source of data: .*; got none\\.$"),
         ({"task_name": "colla"}, "Unknown GLUE task 'colla'; choose one of: cola"),
         ({"task_name": "cola", "dataset_name": "x"}, "got --task_name and --dataset_name"),
         ({"task_name": "cola", "test_file": "x.csv"}, "got --task_name and --test_file"),

@@ -102,6 +102,14 @@ def test_other_types_and_further_columns_do_not_matter(tmp_path):
     assert_same(load_glue(get_task("stsb"), data_dir=tmp_path), "stsb")
 
 
+def test_ids_are_whole_numbers(tmp_path):
+    data = glue_rows.hub_data("cola")
+    data["train"] = data["train"].cast_column("idx", datasets.Value("float64"))
+    data.save_to_disk(tmp_path / "cola")
+    with pytest.raises(ValueError, match=r"'train'.*: column 'idx' is of type double, it must hold signed integers\."):
+        load_glue(get_task("cola"), ["train"], data_dir=tmp_path)
+
+
 def test_labels_of_a_test_split_are_kept_if_all_are_known(tmp_path):
     data = glue_rows.hub_data("mrpc")
     data["test"] = data["validation"]
