@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 __all__ = [
+    "IGNORED",
     "MOST_BINS",
     "MULTI_LABEL",
     "PROBLEM_TYPES",
@@ -28,6 +29,7 @@ SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+IGNORED = -100  # label of a token that has none, as in Transformers and PyTorch
 MOST_BINS = 1_000_000  # more would only fill the memory: 15 are usual
 
 
@@ -120,9 +122,12 @@ def check_targets(logits: torch.Tensor, labels: torch.Tensor, problem_type: str)
     """
     if problem_type not in PROBLEM_TYPES:
         raise ValueError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {problem_type!r}.")
-    if logits.dim() != 2:
-        raise ValueError(f"logits must have shape (batch, num_labels), got {tuple(logits.shape)}.")
-    fits = labels.shape == logits.shape[:1] if problem_type == SINGLE_LABEL else labels.numel() == logits.numel()
+    if logits.dim() != 2 and not (logits.dim() == 3 and problem_type == SINGLE_LABEL):
+        raise ValueError(
+            "logits must have shape (batch, num_labels), or of tokens (batch, tokens, num_labels) with one label for "
+            f"each, got {tuple(logits.shape)} for {problem_type}."
+        )
+    fits = labels.shape == logits.shape[:-1] if problem_type == SINGLE_LABEL else labels.numel() == logits.numel()
     if not fits or len(labels) != len(logits):
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)} "
@@ -134,7 +139,8 @@ def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
     """Refuse class indices outside `[0, num_labels)` and scores that are not finite. Reads the values (a device sync).
 
     Args:
-        labels (`torch.Tensor`): Class indices `(B,)`, or floating point targets of any shape.
+        labels (`torch.Tensor`): Class indices `(B,)`, or of tokens `(B, T)` with -100 for those without a tag, or
+            floating point targets of any shape.
         num_labels (`int`): Number of outputs of the model.
 
     Raises:
@@ -144,12 +150,15 @@ def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
         bad, allowed = ~torch.isfinite(labels), "finite"
     elif num_labels > 1:
         bad, allowed = (labels < 0) | (labels >= num_labels), f"in [0, {num_labels})"
+        if labels.dim() == 2:
+            bad, allowed = bad & (labels != IGNORED), f"{allowed}, or {IGNORED} for tokens without a tag"
     else:
         return
     if bad.any():
         row = bad.nonzero()[0, 0].item()
+        value = labels[row] if labels.is_floating_point() else labels[row][bad[row]].flatten()[0]
         raise ValueError(
-            f"Training labels must be {allowed}, got {labels[row].tolist()} in row {row} of a batch: "
+            f"Training labels must be {allowed}, got {value.tolist()} in row {row} of a batch: "
             "check the dataset, and leave unlabelled rows out."
         )
 

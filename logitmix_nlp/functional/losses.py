@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from logitmix_nlp.functional.checks import (
+    IGNORED,
     MULTI_LABEL,
     REGRESSION,
     SINGLE_LABEL,
@@ -22,6 +23,7 @@ __all__ = [
     "mixed_cross_entropy",
     "reduce_rows",
     "supervised_loss",
+    "tag_weights",
 ]
 
 SIM_NORMS = ("mse", "l2")
@@ -31,8 +33,9 @@ def infer_problem_type(logits: torch.Tensor, labels: torch.Tensor) -> str:
     """Name the kind of targets by the rule of Transformers' classification heads.
 
     Args:
-        logits (`torch.Tensor` of shape `(B, num_labels)`): Only the shape is read.
-        labels (`torch.Tensor`): Class indices `(B,)`, multi-hot floats `(B, num_labels)` or scores `(B,)`/`(B, 1)`.
+        logits (`torch.Tensor` of shape `(B, num_labels)` or `(B, T, num_labels)`): Only the shape is read.
+        labels (`torch.Tensor`): Class indices `(B,)`, or of tokens `(B, T)`; multi-hot floats `(B, num_labels)`; or
+            scores `(B,)`/`(B, 1)`.
 
     Returns:
         `str`: `"regression"` for one output, `"single_label_classification"` for integer labels, else
@@ -56,8 +59,12 @@ def supervised_loss(
     This is `L_cls` of LogitMix (Eq. 3) with the mean over the batch where the paper adds both partners of a pair
     (twice the mean, since the pairing is a permutation): the paper's form is `cls_weight=2`.
 
+    For token classification each token counts as a row: those of label -100 have loss 0, and the mean is over the
+    tagged tokens of the batch.
+
     Args:
-        logits (`torch.Tensor` of shape `(B, num_labels)`): Before softmax, any floating dtype.
+        logits (`torch.Tensor` of shape `(B, num_labels)`): Before softmax, any floating dtype; of shape
+            `(B, T, num_labels)` for tokens.
         labels (`torch.Tensor`): As in [`infer_problem_type`].
         label_smoothing (`float`): ε in `[0, 1)`: `(1 - ε) * nll + ε * mean_k(-log p_k)`, as Transformers'
             `LabelSmoother`. Single-label classification only.
@@ -65,7 +72,7 @@ def supervised_loss(
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows. Several outputs of one row are averaged.
 
     Returns:
-        `torch.Tensor`: Scalar, or shape `(B,)` for `"none"`; float32 (float64 for float64 logits).
+        `torch.Tensor`: Scalar, or for `"none"` shape `(B,)`, of tokens `(B, T)`; float32 (float64 for float64 logits).
 
     Raises:
         ValueError: On shapes that do not fit, an unknown problem type, or label smoothing where it has no meaning.
@@ -75,12 +82,15 @@ def supervised_loss(
     check_smoothing(label_smoothing, problem_type)
     logits = at_least_float32(logits)
     if problem_type == SINGLE_LABEL:
-        rows = F.cross_entropy(logits, labels.long(), label_smoothing=label_smoothing, reduction="none")
+        classes = logits.movedim(-1, 1)  # where PyTorch has them
+        rows = F.cross_entropy(
+            classes, labels.long(), label_smoothing=label_smoothing, ignore_index=IGNORED, reduction="none"
+        )
     else:
         targets = labels.to(logits.dtype).view_as(logits)
         loss = F.mse_loss if problem_type == REGRESSION else F.binary_cross_entropy_with_logits
         rows = loss(logits, targets, reduction="none").mean(-1)
-    return reduce_rows(rows, reduction)
+    return reduce_rows(rows, reduction, tag_weights(logits, labels))
 
 
 def mixed_cross_entropy(
@@ -97,8 +107,12 @@ def mixed_cross_entropy(
     Multi-label targets use binary cross-entropy in place of `H`. Regression is the squared error to the mixed target
     `lam * y_1 + (1 - lam) * y_2`, which is not the same as mixing two squared errors.
 
+    For token classification the tokens at one position are mixed. One that only one partner tags (label other than
+    -100) has that one's tag with its share; the mean is over the tagged tokens of the unmixed rows `plan.first`.
+
     Args:
-        logits (`torch.Tensor` of shape `(B, num_labels)`): Logits of the mixed rows, any floating dtype.
+        logits (`torch.Tensor` of shape `(B, num_labels)`): Logits of the mixed rows, any floating dtype; of shape
+            `(B, T, num_labels)` for tokens.
         labels (`torch.Tensor`): Labels of the *unmixed* rows, in the row order of the plan.
         plan (`MixPlan`): The plan the rows were mixed by.
         label_smoothing (`float`): See [`supervised_loss`].
@@ -120,7 +134,8 @@ def mixed_cross_entropy(
     options = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": "none"}
     own = supervised_loss(logits, plan.first(labels), **options)
     partner = supervised_loss(logits, labels[plan.index], **options)
-    return reduce_rows(torch.lerp(partner, own, plan.lam.to(own.dtype)), reduction)
+    lam = plan.lam.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
+    return reduce_rows(torch.lerp(partner, own, lam), reduction, tag_weights(logits, plan.first(labels)))
 
 
 def logit_similarity(
@@ -130,18 +145,25 @@ def logit_similarity(
     *,
     norm: str = "mse",
     reduction: str = "mean",
+    labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Gap between the logits of mixed rows and the mixture of clean logits, `L_sim` (LogitMix, Eq. 3).
 
     `(lam * f(x_1) + (1 - lam) * f(x_2)) - f(x_mix)`, with gradient through both sides.
 
+    For token classification, tokens that both partners tag have a gap, all others none: there is no logit of padding
+    to be like. The mean is over the tagged tokens of the unmixed rows `plan.first`, as that of the other terms.
+
     Args:
-        clean_logits (`torch.Tensor` of shape `(B, num_labels)`): `f(x)`, any floating dtype.
-        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`): `f(x_mix)`.
+        clean_logits (`torch.Tensor` of shape `(B, num_labels)`): `f(x)`, any floating dtype; of shape
+            `(B, T, num_labels)` for tokens.
+        mixed_logits (`torch.Tensor` of shape `(B, num_labels)`): `f(x_mix)`, or of tokens.
         plan (`MixPlan`): The plan the rows were mixed by.
         norm (`str`): `"mse"`, the mean square over labels (the authors' code), or `"l2"`, the Euclidean norm of
             Eq. 3, whose gradient at a gap of exactly zero is taken as zero.
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+        labels (`torch.Tensor` of shape `(B, T)`, *optional*): Of the unmixed rows, to know tagged tokens by; all
+            tokens count without. Not used for rows.
 
     Returns:
         `torch.Tensor`: In squared logit units for `"mse"`, logit units for `"l2"`.
@@ -154,12 +176,15 @@ def logit_similarity(
             f"clean and mixed logits must have one shape, got {tuple(clean_logits.shape)} and "
             f"{tuple(mixed_logits.shape)}."
         )
+    if norm not in SIM_NORMS:
+        raise ValueError(f"norm must be one of {', '.join(SIM_NORMS)}, got {norm!r}.")
     gap = at_least_float32(mixed_logits) - mix(at_least_float32(clean_logits), plan)
-    if norm == "mse":
-        return reduce_rows(gap.square().mean(-1), reduction)
-    if norm == "l2":
-        return reduce_rows(torch.linalg.vector_norm(gap, dim=-1), reduction)
-    raise ValueError(f"norm must be one of {', '.join(SIM_NORMS)}, got {norm!r}.")
+    rows = gap.square().mean(-1) if norm == "mse" else torch.linalg.vector_norm(gap, dim=-1)
+    tags = None if labels is None else tag_weights(clean_logits, labels)
+    if tags is None:
+        return reduce_rows(rows, reduction)
+    own = plan.first(tags)
+    return reduce_rows(rows * own * tags[plan.index], reduction, own)
 
 
 def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
@@ -184,8 +209,18 @@ def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def reduce_rows(rows: torch.Tensor, reduction: str) -> torch.Tensor:
-    """Return the `"mean"` or the `"sum"` of values by row, or with `"none"` the values."""
+def tag_weights(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor | None:
+    """1 for each token that has a tag and 0 for those of label -100, `(B, T)`; `None` for logits of whole rows."""
+    return (labels != IGNORED).to(at_least_float32(logits).dtype) if logits.dim() == 3 else None
+
+
+def reduce_rows(rows: torch.Tensor, reduction: str, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the `"mean"` or the `"sum"` of values by row, or with `"none"` the values.
+
+    With weights the mean is the sum over the sum of the weights, by which the values are to be multiplied already.
+    """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+    if reduction == "mean" and weights is not None:
+        return rows.sum() / weights.sum().clamp(min=1)
     return rows if reduction == "none" else getattr(rows, reduction)()

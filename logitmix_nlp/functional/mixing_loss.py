@@ -11,9 +11,11 @@ from logitmix_nlp.functional.losses import (
     infer_problem_type,
     logit_similarity,
     mixed_cross_entropy,
+    reduce_rows,
     supervised_loss,
+    tag_weights,
 )
-from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.functional.mixing import MixPlan, mix
 from logitmix_nlp.functional.vwci import vwci_parts
 
 __all__ = ["LOSS_TERMS", "mixing_loss_parts"]
@@ -50,6 +52,11 @@ def mixing_loss_parts(
     With `beta < 1` the targets are `beta * y + (1 - beta) * p` (LaMix, Eq. 10). Cross-entropy is linear in its target,
     so the part of `p` is a term of its own: `loss_mix` and `loss_cls` keep the share `beta`, and `loss_soft` is
     `(1 - beta) * (w_mix * E(p_mixed) + w_cls * E(p_clean))` with E of [`soft_label_loss`].
+
+    For token classification logits have the shape `(B, T, num_labels)` and labels `(B, T)`, with -100 for tokens that
+    have no tag. Each token is a row then, mixed with that of its partner at its position. In `loss_mix` and
+    `loss_soft` a token that only one partner tags counts with that one's share, in `loss_sim` not at all; untagged
+    ones never count. The mean of each term is its sum over the number of tagged tokens of the unmixed rows.
 
     With `passes = T > 1`, `loss_cls` and `loss_uniform` are those of [`vwci_parts`], and there are no other terms.
 
@@ -107,25 +114,33 @@ def mixing_loss_parts(
         if soft is None and weight and soft_weight:
             raise ValueError(f"{name} must be given for beta={beta}: the global soft label is made from it.")
     targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
-    zero = at_least_float32(like.new_zeros(len(labels) if reduction == "none" else ()))
+    zero = at_least_float32(like.new_zeros(labels.shape[: like.dim() - 1] if reduction == "none" else ()))
+    tags = tag_weights(like, labels)
+
+    def reduced(rows: torch.Tensor, weights: torch.Tensor | None, counted: torch.Tensor | None) -> torch.Tensor:
+        return reduce_rows(rows if weights is None else rows * weights, reduction, counted)
+
     parts, soft = {name: zero.clone() for name in LOGITMIX_TERMS}, zero
     if mix_weight:
         shares = plan if label_lam is None else plan._replace(lam=label_lam)
         parts["loss_mix"] = beta * mix_weight * mixed_cross_entropy(mixed_logits, labels, shares, **targets)
     if cls_weight and passes > 1:
-        stacked = clean_logits.view(passes, len(labels), -1)
-        terms = vwci_parts(stacked, labels, label_smoothing=label_smoothing, reduction=reduction)
-        parts |= {name: cls_weight * term for name, term in terms.items()}
+        stacked = clean_logits.view(passes, labels.numel(), -1)
+        terms = vwci_parts(stacked, labels.flatten(), label_smoothing=label_smoothing, reduction="none")
+        parts |= {name: cls_weight * reduced(term.view_as(labels), tags, tags) for name, term in terms.items()}
     elif cls_weight:
         parts["loss_cls"] = beta * cls_weight * supervised_loss(clean_logits, labels, **targets)
     if sim_weight:
         parts["loss_sim"] = sim_weight * logit_similarity(
-            clean_logits, mixed_logits, plan, norm=sim_norm, reduction=reduction
+            clean_logits, mixed_logits, plan, norm=sim_norm, reduction=reduction, labels=labels
         )
     if penalty_weight:
-        parts["loss_penalty"] = penalty_weight * confidence_penalty(clean_logits, reduction=reduction)
+        parts["loss_penalty"] = penalty_weight * reduced(
+            confidence_penalty(clean_logits, reduction="none"), tags, tags
+        )
     if soft_weight and mix_weight:
-        soft = soft + mix_weight * soft_label_loss(mixed_logits, mixed_soft, reduction=reduction)
+        mixed_tags = (None, None) if tags is None else (mix(tags, shares), plan.first(tags))
+        soft = soft + mix_weight * reduced(soft_label_loss(mixed_logits, mixed_soft, reduction="none"), *mixed_tags)
     if soft_weight and cls_weight:
-        soft = soft + cls_weight * soft_label_loss(clean_logits, clean_soft, reduction=reduction)
+        soft = soft + cls_weight * reduced(soft_label_loss(clean_logits, clean_soft, reduction="none"), tags, tags)
     return {**parts, "loss_soft": soft_weight * soft} if soft_weight else parts
