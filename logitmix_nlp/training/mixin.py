@@ -155,8 +155,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         mixed = [mixture_count(count, self.args.mix_share) for count in counts]
         window = self.accelerator.gather(torch.tensor([[sum(counts), sum(mixed)]], device=device)).sum(0).clamp(min=1)
         self._window_rows = window[0]
-        if self.args.mix_share < 1.0:  # means over the mixtures of the step, not over its rows
-            self._mixture_weight = (window[0] / window[1]).item()
+        # Terms of mixtures are means over the mixtures of the step, not over its rows.
+        self._mixture_weight = (window[0] / window[1]).item() if self.args.mix_share < 1.0 else 1.0
         self._micro_step = 0
         self._term_log.begin_step()
         return batches, num_items

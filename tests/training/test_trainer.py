@@ -119,6 +119,16 @@ def test_terms_of_mixtures_are_means_over_the_mixtures_of_a_step(tmp_path, monke
         assert line[name] == pytest.approx(values.mean().item(), abs=1e-6)
 
 
+def test_a_search_that_goes_back_to_all_mixtures_weighs_them_as_before(tmp_path, monkeypatch):
+    """The weight of half the mixtures does not outlive the trial that asked for it."""
+    calls = drawn.watch(monkeypatch.setattr)["terms"]
+    run = tiny.trainer(tmp_path, tiny.rows(4), mix_share=0.5)
+    run.train()
+    run.args.mix_share = 1.0
+    run.train()
+    assert [options["mix_weight"] for _, options, _ in calls] == [2.0, 1.0]
+
+
 def test_a_short_last_batch_weighs_by_its_rows(tmp_path):
     """One window of 4, 4 and 2 rows has the gradient of its 10 rows, not the mean of three means."""
     data, steps = tiny.rows(10), []
