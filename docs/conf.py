@@ -23,7 +23,7 @@ SHARED = {"label_smoothing_factor"}  # a stock setting that methods set, too
 project = "LogitMix"
 author = "The logitmix-nlp developers"
 copyright = "The logitmix-nlp developers, Apache-2.0"  # noqa: A001
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_nb", "sphinx_copybutton"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "sphinx_copybutton"]
 exclude_patterns = ["_build", "results/*/rows", "results/text/reading.md", "**.ipynb_checkpoints"]
 nitpicky = True
 html_theme = "furo"
@@ -32,9 +32,6 @@ html_static_path = ["_static"]
 html_css_files = ["wide_tables.css"]
 html_show_sourcelink = False
 pygments_style, pygments_dark_style = "friendly", "monokai"
-
-# Equations are written in plain characters, so that no page needs a script from elsewhere.
-extensions.remove("sphinx.ext.mathjax")
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 4

@@ -4,7 +4,6 @@
 import time
 from types import SimpleNamespace
 
-import accelerate.utils.memory
 import huggingface_hub.utils._http as http
 import pytest
 from hub_runs import POLICY, USERS
@@ -22,7 +21,6 @@ def point_to(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(http, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), time=time.time))
-    monkeypatch.setattr(accelerate.utils.memory, "gc", SimpleNamespace(collect=lambda: 0))  # half of a short training
     monkeypatch.setattr(PublishingMixin, "retry_policy", POLICY)
 
     def point(url):

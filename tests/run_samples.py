@@ -8,11 +8,22 @@ import numpy as np
 from datasets import Dataset, disable_progress_bars
 from transformers import EvalPrediction
 
+from glue_runs.grid.plan import PlannedRun
+from glue_runs.runs.record import FLAGS_NAME
 from glue_runs.runs.results import RunResult, write_result
 from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.scores import make_compute_metrics
 
 VERSIONS = {"python": "3.11.2", "torch": "2.13.0"}
+
+
+def planned(folder: Path, count: int) -> list[PlannedRun]:
+    """Runs of a grid that have a folder with flags and have not begun."""
+    runs = [PlannedRun("cola", "mixup", seed, folder / str(seed), {}) for seed in range(count)]
+    for run in runs:
+        run.folder.mkdir()
+        (run.folder / FLAGS_NAME).write_text("{}")
+    return runs
 
 
 def sample_predictions(task: str, rows: int, seed: int, scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -108,13 +108,20 @@ class GradientRecorder(TrainerCallback):
 
 def learnt(run: LogitMixTrainer) -> dict[str, torch.Tensor]:
     """All that a run has learnt: the weights of the model and of a second head, and the state of the optimizer."""
-    found = dict(run.model.state_dict())
+    tensors = dict(run.model.state_dict())
     if run._soft_head is not None:
-        found |= {f"lamix_head.{name}": p for name, p in run._soft_head.linear.named_parameters()}
+        tensors |= {f"lamix_head.{name}": p for name, p in run._soft_head.linear.named_parameters()}
     states = run.optimizer.state_dict()["state"]
     for number, state in states.items():
-        found |= {f"{number}.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    return found
+        tensors |= {f"{number}.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return tensors
+
+
+def assert_same_learnt(run: LogitMixTrainer, again: LogitMixTrainer) -> None:
+    """Two runs ended with the same weights and the same state of the optimizer, bit for bit."""
+    one, other = learnt(run), learnt(again)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def largest_gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:

@@ -96,8 +96,7 @@ def _check_mixer(args: Any) -> None:
 
 
 def _check_soft_targets(args: Any) -> None:
-    plain_steps = args.mix_prob < 1.0 or args.mix_warmup != "none" or args.mix_schedule == "alternate"
-    if args.lamix_beta < 1.0 and not (args.mix_weight or args.cls_weight or plain_steps):
+    if args.lamix_beta < 1.0 and not (args.mix_weight or args.cls_weight or args.has_plain_steps):
         raise ValueError(
             f"lamix_beta={args.lamix_beta} changes the targets of cross-entropy terms, but mix_weight and cls_weight "
             "are 0 and no step is plain: weight one of them, or set lamix_beta to 1."
@@ -207,6 +206,11 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
         return LossWeights(self.mix_weight, self.cls_weight, self.sim_weight, self.penalty_weight)
 
     @property
+    def has_plain_steps(self) -> bool:
+        """Whether some steps of a mixing method do not mix."""
+        return self.mix_prob < 1.0 or self.mix_warmup != "none" or self.mix_schedule == "alternate"
+
+    @property
     def loss_options(self) -> dict[str, Any]:
         """The choices of [`functional.mixing_loss_parts`] that hold for all batches."""
         return {
@@ -218,10 +222,10 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
     def loss_terms(self) -> list[str]:
         """Names of the terms that this run may have, as they are logged."""
         weights = self.loss_weights
-        unmixed = self.mix_prob < 1.0 or self.mix_warmup != "none" or self.mix_schedule == "alternate"
+        clean = weights.cls_weight or (weights.needs_mixed and self.has_plain_steps)
         present = (
-            weights.mix_weight, weights.cls_weight or (weights.needs_mixed and unmixed), weights.sim_weight,
-            weights.penalty_weight, self.lamix_beta < 1.0, self.vwci_passes > 1,
+            weights.mix_weight, clean, weights.sim_weight, weights.penalty_weight,
+            self.lamix_beta < 1.0, self.vwci_passes > 1,
         )  # fmt: skip
         return [name for name, used in zip(LOSS_TERMS, present, strict=True) if used]
 

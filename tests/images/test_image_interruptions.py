@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods for images: resuming, accumulating and several processes must not change what is learnt; errors."""
 
-import ddp_images_worker as worker
 import pictures
 import pytest
 import tiny
 import torch
-from processes import launch
-from safetensors.torch import load_file
+from ddp_methods_worker import compare
 
 import logitmix_nlp.mixing.mixers as mixers_module
 from logitmix_nlp.mixing.mixers import check_mixer
@@ -18,6 +16,10 @@ RESUMED = [("resnet", method) for method in pictures.METHODS] + [
     ("vit", "logitmix_p"),
     ("swin", "logitmix_m"),
 ]
+TRAINED_BY_TWO = (
+    "mixup", "manifold_mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix", "lamix_p",
+    "label_smoothing", "confidence_penalty", "vwci",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "method"), RESUMED)
@@ -31,9 +33,7 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, name, method
     whole.train()
     again = pictures.trainer(tmp_path / "again", name, 22, model=pictures.model(name, seed=3), **settings)
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
-    one, other = tiny.learnt(whole), tiny.learnt(again)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    tiny.assert_same_learnt(whole, again)
     first = {line["step"]: line for line in whole.state.log_history if "loss" in line}
     second = {line["step"]: line for line in again.state.log_history if "loss" in line}
     assert first == second
@@ -59,18 +59,10 @@ def test_boxes_and_grids_differ_by_batch_and_not_by_what_was_drawn_before(tmp_pa
 
 
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
-    """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one batch of 16 rows."""
-    two = launch(2, worker.main, tmp_path / "two")
-    assert all(run["world_size"] == 2 and run["in_sync"] for run in two.values())
-    worker.fix_draws(monkeypatch.setattr)
-    for method in worker.METHODS:
-        run, log, steps = worker.learn(tmp_path / method, "vit", method, 16, 1)
-        assert len(log) == len(steps) == 2
-        for line, other in zip(log, two[f"vit-{method}"]["log"], strict=True):
-            assert other == pytest.approx(line, abs=1e-5)
-        for step, expected in enumerate(steps):
-            found = load_file(tmp_path / "two" / f"vit-{method}-{step}.safetensors")
-            assert tiny.largest_gap(expected, found) < 2e-5 * max(1.0, max(g.abs().max() for g in expected.values()))
+    compare(
+        tmp_path, monkeypatch.setattr, [("vit", method) for method in TRAINED_BY_TWO],
+        in_sync_only=(("resnet", "logitmix_p"),),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

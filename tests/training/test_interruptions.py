@@ -50,9 +50,7 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, options, sto
     again = tiny.trainer(tmp_path / "again", data, tiny.bert(dropout=0.1, seed=3), **settings)
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{stopped_at}"))
     assert again.state.global_step == whole.state.global_step == 9
-    one, other = tiny.learnt(whole), tiny.learnt(again)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    tiny.assert_same_learnt(whole, again)
     first = {line["step"]: line for line in whole.state.log_history if "loss" in line}
     second = {line["step"]: line for line in again.state.log_history if "loss" in line}
     assert first == second

@@ -70,8 +70,7 @@ def test_dropout_tells_the_passes_apart_and_a_resumed_run_draws_the_same(tmp_pat
     assert all(line["loss_uniform"] > 1e-4 for line in whole.state.log_history[:3])
     again = tiny.trainer(tmp_path / "again", data, tiny.bert(dropout=0.3, seed=3), **settings)
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
-    one, other = tiny.learnt(whole), tiny.learnt(again)
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    tiny.assert_same_learnt(whole, again)
 
 
 @pytest.mark.parametrize(

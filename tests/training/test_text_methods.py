@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Region mixing of texts in real trainings, against the rules written out row by row."""
 
-import ddp_texts_worker as worker
 import pytest
 import texts
 import tiny
 import torch
 import torch.nn.functional as F  # noqa: N812
 import zoo
-from processes import launch
-from safetensors.torch import load_file
+from ddp_methods_worker import compare
 from span_oracles import runs, ssmix_loop
 from transformers import BartConfig, BartForSequenceClassification, DataCollatorWithPadding
 
@@ -126,28 +124,14 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, name, method
     again = texts.trainer(tmp_path / "again", name, data, zoo.build(name, seed=3), **settings)
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
     assert again.state.log_history[:-1] == whole.state.log_history[:-1]
-    one, other = tiny.learnt(whole), tiny.learnt(again)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    tiny.assert_same_learnt(whole, again)
 
 
 @pytest.mark.parametrize(
     "cases", [[*FEW, ("roberta", "logitmix@0.5")], pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"]
 )
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, cases):
-    """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one batch of 16 rows."""
-    two = launch(2, worker.main, tmp_path / "two", *cases)
-    worker.fix_draws(monkeypatch.setattr)
-    assert len(two) == len(cases)
-    for name, method in cases:
-        log, steps = worker.learn(tmp_path / "one", name, method, 16, 1)
-        assert len(log) == len(steps) == 2
-        assert two[f"{name}-{method}"]["in_sync"]
-        for line, other in zip(log, two[f"{name}-{method}"]["log"], strict=True):
-            assert other == pytest.approx(line, abs=1e-5)
-        for step, expected in enumerate(steps):
-            found = load_file(tmp_path / "two" / f"{name}-{method}-{step}.safetensors")
-            assert tiny.largest_gap(expected, found) < 2e-5 * max(1.0, max(g.abs().max() for g in expected.values()))
+    compare(tmp_path, monkeypatch.setattr, cases)
 
 
 def test_tmix_mixes_at_one_of_its_layers_with_more_than_half_of_the_own_row(tmp_path):

@@ -2,6 +2,7 @@
 """How runs are executed, with small programs in place of a training."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import filelock
 import pytest
+from run_samples import planned
 
 from glue_runs.grid import executors, worker
 from glue_runs.grid.executors import execute_locally, run_on_node, run_process
-from glue_runs.grid.plan import GridArguments, PlannedRun
+from glue_runs.grid.plan import GridArguments
 from glue_runs.runs.record import LOCK_NAME
 
 
@@ -34,13 +36,6 @@ def program(monkeypatch):
         monkeypatch.setattr(executors, "POLL_SECONDS", 0.02)
 
     return program
-
-
-def planned(folder, count):
-    runs = [PlannedRun("cola", "mixup", seed, folder / str(seed), {}) for seed in range(count)]
-    for run in runs:
-        run.folder.mkdir()
-    return runs
 
 
 def local(folder, count, workers=1):
@@ -155,7 +150,7 @@ def test_two_processes_never_work_on_one_run(tmp_path, monkeypatch, capsys):
 
 def test_a_folder_that_is_gone_fails_its_run_alone(tmp_path):
     runs = planned(tmp_path, 1)
-    runs[0].folder.rmdir()
+    shutil.rmtree(runs[0].folder)
     outcomes = execute_locally(runs, 1)
     (problem,) = [outcome[1] for outcome in outcomes if outcome is not None]
     assert "No such file or directory" in problem

@@ -8,13 +8,13 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from run_samples import planned
 
 from glue_runs.grid import command as grid_command
 from glue_runs.grid import executors, worker
 from glue_runs.grid.executors import ATTEMPTS, execute_on_ray
-from glue_runs.grid.plan import GridArguments, PlannedRun
+from glue_runs.grid.plan import GridArguments
 from glue_runs.grid.progress import ProgressView
-from glue_runs.runs.record import FLAGS_NAME
 
 
 class NodeDied(BaseException):
@@ -70,14 +70,6 @@ def cluster(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", cluster)
     monkeypatch.setattr(executors, "POLL_SECONDS", 0.02)
     return cluster
-
-
-def planned(folder, count):
-    runs = [PlannedRun("cola", "mixup", seed, folder / str(seed), {}) for seed in range(count)]
-    for run in runs:
-        run.folder.mkdir()
-        (run.folder / FLAGS_NAME).write_text("{}")
-    return runs
 
 
 def program(folder, code):

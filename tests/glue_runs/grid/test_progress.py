@@ -2,7 +2,8 @@
 import io
 from types import SimpleNamespace
 
-from glue_runs.grid.plan import PlannedRun
+from run_samples import planned
+
 from glue_runs.grid.progress import ProgressView
 from glue_runs.grid.worker import ProgressFile, read_progress
 
@@ -10,13 +11,6 @@ from glue_runs.grid.worker import ProgressFile, read_progress
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-def planned(folder, count):
-    runs = [PlannedRun("cola", "mixup", seed, folder / str(seed), {}) for seed in range(count)]
-    for run in runs:
-        run.folder.mkdir()
-    return runs
 
 
 def step(run, done, total):
