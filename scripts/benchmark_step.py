@@ -9,7 +9,8 @@ A step is forward, loss, backward and AdamW. Beside each site stands its arithme
 behind it. Two naive forms are timed, too: three forward passes f(x1), f(x2), f(x_mix), and one pass of all 2B rows
 through all layers. At the first site half of the mixtures are timed as well (mix_share 0.5); and ssmix and logitmix_s,
 beside a loop over rows with a backward pass of its own for the saliency, as the authors of SSMix have it.
-Variants take turns in every round, so that a machine that slows down slows all of them; medians are printed.
+Variants take turns in every round, so that a machine that slows down slows all of them; medians are printed. Peak
+memory is what a step holds at most beyond weights and optimizer.
 """
 
 import argparse
@@ -17,11 +18,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 import transformers
+from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from logitmix_nlp.functional import MixPlan, mixing_loss_parts, sample_plan, supervised_loss
@@ -141,13 +144,31 @@ class Steps:
         """Sum of the terms."""
         return sum(mixing_loss_parts(clean, mixed, self.labels, plan, **weights.as_dict()).values())
 
-    def run(self, variant: Callable[[], torch.Tensor]) -> tuple[float, float]:
-        """Seconds and peak bytes (GPU only) of one whole step."""
+    def run(self, variant: Callable[[], torch.Tensor]) -> float:
+        """Seconds of one whole step."""
         cuda = self.options.device.startswith("cuda")
         if cuda:
-            torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
         start = time.perf_counter()
+        self.step(variant)
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    def peak(self, variant: Callable[[], torch.Tensor]) -> int:
+        """Bytes that one whole step holds at most, beyond weights and optimizer."""
+        if self.options.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            self.step(variant)
+            return torch.cuda.max_memory_allocated() - before
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            self.step(variant)
+        changes = [event.nbytes() for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+        return max(accumulate(changes, initial=0))
+
+    def step(self, variant: Callable[[], torch.Tensor]) -> None:
+        """Forward, loss, backward and AdamW."""
         with torch.autocast(
             self.options.device.partition(":")[0], torch.bfloat16, enabled=self.options.dtype == "bf16"
         ):
@@ -156,9 +177,6 @@ class Steps:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.mixer.deactivate()
-        if cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter() - start, torch.cuda.max_memory_allocated() if cuda else float("nan")
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -177,29 +195,36 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     for method in ("ssmix", "logitmix_s"):
         variants[method] = (lambda method=method: steps.ssmix(method), SSMIX_LIMIT)
     variants["ssmix, authors' loop"] = (steps.ssmix_loop, SSMIX_LOOP)
-    times, peaks = {name: [] for name in variants}, {}
+    times = {name: [] for name in variants}
     with mixer.installed():
         probe(mixer, model, steps.inputs, options.batch_size, sites, needs_similarity=True)
         for turn in range(options.rounds + 2):
             for name, (variant, _) in variants.items():
-                seconds, peaks[name] = steps.run(variant)
+                seconds = steps.run(variant)
                 times[name] += [seconds] * (turn >= 2)
+        peaks = {name: steps.peak(variant) for name, (variant, _) in variants.items()}
     medians = {name: statistics.median(values) for name, values in times.items()}
     base = medians["plain step"]
     return {
-        name: {"seconds": medians[name], "ratio": medians[name] / base, "limit": limit, "peak_bytes": peaks[name]}
+        name: {
+            "seconds": medians[name],
+            "ratio": medians[name] / base,
+            "limit": limit,
+            "peak_bytes": peaks[name],
+            "peak_ratio": peaks[name] / peaks["plain step"],
+        }  # fmt: skip
         for name, (_, limit) in variants.items()
     }
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
     """Markdown table of the results."""
-    lines = ["| variant | ms | of a plain step | limit | of its limit | peak MiB |", "|---|---|---|---|---|---|"]
+    lines = ["| variant | ms | of a plain step | limit | of its limit | peak MiB | of a plain step |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for name, row in results.items():
-        peak = "-" if row["peak_bytes"] != row["peak_bytes"] else f"{row['peak_bytes'] / 2**20:.0f}"
         lines.append(
             f"| {name} | {1000 * row['seconds']:.1f} | {row['ratio']:.2f}x | {row['limit']:.2f}x "
-            f"| {row['ratio'] / row['limit']:.2f} | {peak} |"
+            f"| {row['ratio'] / row['limit']:.2f} | {row['peak_bytes'] / 2**20:.0f} | {row['peak_ratio']:.2f}x |"
         )
     return "\n".join(lines)
 

@@ -47,11 +47,12 @@ def learn(output: Path, name: str, method: str, batch_size: int, accumulation: i
     """
     method, _, share = method.partition("@")
     recorder = tiny.GradientRecorder()
+    extras = {"mix_site": "layer:1"} if method == "tmix" else {}  # each batch draws its site, however many a step has
     train, data = (texts.trainer, texts.rows(24)) if name in texts.MODELS else (pictures.trainer, 24)
     run = train(
         output, name, data, mix_method=method, mix_share=float(share or 1), callbacks=[recorder],
         per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation,
-        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None, **extras,
     )  # fmt: skip
     run.train()
     log = [{k: v for k, v in line.items() if k.startswith("loss")} for line in run.state.log_history[:-1]]

@@ -11,7 +11,7 @@ from scripts import benchmark_step
 def test_the_benchmark_of_a_step_on_a_tiny_model(tmp_path, capsys):
     """Every variant is timed; a site's limit is 1 + the share of the two layers behind it; the table is the record."""
     model = samples.write_model(tmp_path / "model", vocab_size=1200)
-    flags = ["--model", str(model), "--batch_size", "2", "--length", "8", "--rounds", "1", "--output", str(tmp_path)]
+    flags = ["--model", str(model), "--batch_size", "8", "--length", "32", "--rounds", "1", "--output", str(tmp_path)]
     benchmark_step.main([*flags, "--sites", "embeddings,layer:0,layer:-1"])
     record = json.loads((tmp_path / "results.json").read_text())
     results = record["results"]
@@ -23,6 +23,8 @@ def test_the_benchmark_of_a_step_on_a_tiny_model(tmp_path, capsys):
     for row in results.values():
         assert row["ratio"] == pytest.approx(row["seconds"] / results["plain step"]["seconds"])
         assert row["seconds"] > 0
+        assert row["peak_ratio"] == pytest.approx(row["peak_bytes"] / results["plain step"]["peak_bytes"])
+    assert 1 < results["layer:0"]["peak_ratio"] < results["embeddings"]["peak_ratio"]
     printed = dict(re.findall(r"^\| (.*?) \| .*? \| (.*?)x \|", capsys.readouterr().out, flags=re.MULTILINE))
     assert printed == {name: f"{row['ratio']:.2f}" for name, row in results.items()}
     assert record["options"]["rounds"] == 1

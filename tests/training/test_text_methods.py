@@ -105,7 +105,7 @@ def test_what_the_model_sees_of_a_span(tmp_path, monkeypatch, pairs):
     assert replaced > 20
 
 
-EVERY = [(name, method) for name in texts.MODELS for method in METHODS]
+EVERY = [(name, method) for name in texts.MODELS for method in (*METHODS, "tmix", "vwci")]
 FEW = [("bert", "span"), ("gpt2", "ssmix"), ("deberta-v2", "logitmix_s"), ("modernbert", "logitmix_s")]
 
 
