@@ -88,7 +88,7 @@ def compare(folder: Path, patch, cases: list[tuple[str, str]], *, in_sync_only: 
         other = two[f"{name}-{method}"]
         assert len(one["log"]) == len(steps) == 2
         for expected, line in zip(one["log"], other["log"], strict=True):
-            assert line == pytest.approx(expected, abs=1e-5)
+            assert line == pytest.approx(expected, abs=1e-5), (name, method)
         for step, expected in enumerate(steps):
             gradients = load_file(folder / "two" / f"{name}-{method}-{step}.safetensors")
             scale = max(1.0, *(g.abs().max() for g in expected.values()))

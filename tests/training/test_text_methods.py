@@ -131,7 +131,9 @@ def test_a_resumed_run_ends_with_bitwise_the_same_weights(tmp_path, name, method
     "cases", [[*FEW, ("roberta", "logitmix@0.5")], pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"]
 )
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, cases):
-    compare(tmp_path, monkeypatch.setattr, cases)
+    """What DeBERTa-v2 has at padding, which is mixed between layers, depends on how far the batch is padded."""
+    padded = [case for case in cases if case == ("deberta-v2", "tmix")]
+    compare(tmp_path, monkeypatch.setattr, [case for case in cases if case not in padded], in_sync_only=(*padded,))
 
 
 def test_tmix_mixes_at_one_of_its_layers_with_more_than_half_of_the_own_row(tmp_path):
