@@ -4,7 +4,6 @@
 from typing import Any
 
 import torch
-from torch import nn
 from transformers.debug_utils import DebugOption
 from transformers.utils import logging
 
@@ -36,11 +35,11 @@ class CheckedMixin:
                 "load the model with attn_implementation='eager', whose masks are numbers, or leave debug out."
             ) from error
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """The base class's optimizer; a `SetupError` if `optim` and its options do not go together."""
-        args = self.args
-        with explained(f"optim={_text(args.optim)} cannot be made with optim_args={args.optim_args!r}", SetupError):
-            return super().create_optimizer(model)
+        optim, options = _text(self.args.optim), self.args.optim_args
+        with explained(f"optim={optim} cannot be made with optim_args={options!r}", SetupError):
+            return super().create_optimizer(*args, **kwargs)
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The base class's schedule; a `SetupError` if `lr_scheduler_type` and its options do not go together."""

@@ -35,7 +35,13 @@ from logitmix_nlp.training.methods import (
     step_weights,
     warmup_probability,
 )
-from logitmix_nlp.training.other_losses import check_model_loss, check_overrides, refuse_override
+from logitmix_nlp.training.other_losses import (
+    check_model_loss,
+    check_overrides,
+    own_names,
+    refuse_names,
+    refuse_override,
+)
 from logitmix_nlp.training.soft_head import SoftHeadMixin, check_soft_head, soft_head, split_logits
 from logitmix_nlp.training.term_log import TermLog
 from logitmix_nlp.training.tokenizers import check_padding
@@ -46,8 +52,8 @@ __all__ = ["LogitMixMixin"]
 class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     """Fine-tune classifiers with LogitMix, `L = w_mix L_mix + w_cls L_cls + w_sim L_sim` (Eq. 3), in any `Trainer`.
 
-    `class Mine(LogitMixMixin, TheirTrainer)` adds mixing to a subclass of `Trainer` that leaves `compute_loss`,
-    `training_step`, `get_batch_samples` and `prediction_step` to it. [`LogitMixTrainer`] is the stock class with it.
+    `class Mine(LogitMixMixin, TheirTrainer)` adds mixing to a subclass of `Trainer` that leaves `training_step` and
+    the forward call alone. [`LogitMixTrainer`] is the stock class with it.
 
     Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`. Differences to the stock class:
 
@@ -66,12 +72,23 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     Raises:
         TypeError: If `args` is not a [`LogitMixTrainingArguments`].
         ValueError: If the model lacks the site, label smoothing has no meaning for its labels, `compute_loss_func` is
-            given or `compute_loss` replaced, or one process would drive several GPUs.
+            given or `compute_loss` replaced, the other class takes the place of what mixing needs or uses its names,
+            or one process would drive several GPUs.
     """
 
     # The base class then divides by the number of accumulated batches, which `compute_loss` cancels; the attribute of
     # the instance below says the same to versions that know only that one.
     loss_is_scaled_for_ga = False
+
+    _site_mixer: SiteMixer | None = None
+    _sites: list[Site]
+    _probed: set[tuple[bool | str, ...] | None]
+    _term_log: TermLog
+    _window_rows: torch.Tensor | None = None
+    _mixture_weight = 1.0
+    _micro_step = 0
+    _unlabelled: bool | None = None
+    _computed = False  # whether the training step computed this class's loss
 
     def __init__(
         self, model: nn.Module | None = None, args: LogitMixTrainingArguments | None = None, *rest: Any, **kwargs: Any
@@ -82,21 +99,15 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         check_processes(args)
         check_overrides(type(self), LogitMixMixin)
         super().__init__(model, args, *rest, **kwargs)
+        refuse_names(type(self).__name__, own_names(LogitMixMixin) & vars(self).keys(), LogitMixMixin)
         if self.compute_loss_func is not None:
             raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
         self.model_accepts_loss_kwargs = False
-        self._site_mixer: SiteMixer | None = None
-        self._sites: list[Site] = []
-        self._probed: set[tuple[bool | str, ...] | None] = set()
-        self._window_rows: torch.Tensor | None = None
-        self._mixture_weight = 1.0
-        self._micro_step = 0
-        self._unlabelled: bool | None = None
-        self._term_log = TermLog()
+        self._sites, self._probed, self._term_log = [], set(), TermLog()
         self._check_setup()
 
     @property
-    def num_labels(self) -> int:
+    def _num_labels(self) -> int:
         """Number of outputs of the model."""
         return self.accelerator.unwrap_model(self.model).config.num_labels
 
@@ -150,7 +161,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                     f"A training batch has no 'labels', only {', '.join(batch)}: name the label column 'label' or "
                     "'labels', or set remove_unused_columns=False."
                 )
-            check_label_values(batch["labels"], self.num_labels)
+            check_label_values(batch["labels"], self._num_labels)
         counts = [len(batch["labels"]) for batch in batches]
         mixed = [mixture_count(count, self.args.mix_share) for count in counts]
         window = self.accelerator.gather(torch.tensor([[sum(counts), sum(mixed)]], device=device)).sum(0).clamp(min=1)
@@ -194,7 +205,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         inputs = dict(inputs)
         labels = inputs.pop("labels")
         if not model.training:
-            check_label_values(labels, self.num_labels)
+            check_label_values(labels, self._num_labels)
             outputs = model(**inputs)
             logits = scale_outputs(logits_of(outputs, model), self._temperature)
             loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
@@ -205,8 +216,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._probe(model, inputs, labels)
         mixture, site, weights, label_lam = self._draw(inputs, labels)
         outputs, clean, mixed, plan = self._forward(model, inputs, len(labels), mixture, site, weights)
-        clean_logits, clean_soft = split_logits(clean, self.num_labels)
-        mixed_logits, mixed_soft = split_logits(mixed, self.num_labels)
+        clean_logits, clean_soft = split_logits(clean, self._num_labels)
+        mixed_logits, mixed_soft = split_logits(mixed, self._num_labels)
         problem_type = self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels)
         parts = mixing_loss_parts(
             clean_logits, mixed_logits, labels, plan, **weights.as_dict(), **self.args.loss_options,
@@ -271,7 +282,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
 
     def _clean_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Plain loss of unmixed rows, summed over them: what saliency is the gradient of."""
-        logits, _ = split_logits(logits, self.num_labels)
+        logits, _ = split_logits(logits, self._num_labels)
         return supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels), reduction="sum")
 
     def _forward(
@@ -303,7 +314,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             return
         callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
         if not (self._probed or args.ignore_model_loss):
-            problem_type = self._problem_type(labels.new_empty(0, self.num_labels), labels)
+            problem_type = self._problem_type(labels.new_empty(0, self._num_labels), labels)
             options = {"low_precision": self.accelerator.mixed_precision != "no", "sharded": self._sharded}
             check_model_loss(callee, inputs, labels, problem_type, **options)
         self._probed.add(kind)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of a user's own, in a subclass of the Trainer or in the model: refused where the library would drop them."""
+"""What a subclass of the Trainer or a model has of its own: refused where the library would drop it."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from types import CodeType
 from typing import Any
@@ -18,45 +18,77 @@ from logitmix_nlp.mixing.outputs import SetupError, logits_of
 from logitmix_nlp.mixing.rows import take_rows
 from logitmix_nlp.mixing.sites import main_input
 
-__all__ = ["check_model_loss", "check_overrides", "refuse_override"]
+__all__ = ["check_model_loss", "check_overrides", "own_names", "refuse_names", "refuse_override"]
 
 ROWS = 8
 FOLLOWED = 2  # how deep helpers are looked into for a call of super().compute_loss
+NEEDED = {  # what an override must call
+    "compute_loss": "super().compute_loss(model, inputs, return_outputs) in it and add to the loss that it returns",
+    "training_step": "super().training_step(model, inputs, num_items_in_batch) in it",
+    "get_batch_samples": "super().get_batch_samples(epoch_iterator, num_batches, device) in it",
+    "_inner_training_loop": "super()._inner_training_loop(...) in it",
+}
 
 
 def check_overrides(trainer_class: type, base: type) -> None:
-    """Refuse a subclass whose `compute_loss` cannot be calling that of `base`, or one behind `base` that none calls.
+    """Refuse a subclass that cannot be calling the methods of `base` that mixing needs, or uses its names.
 
-    Code that cannot be read, or calls functions that might, passes; the first training step shows what it does. One
-    behind `base` passes where one before it says what the loss shall be.
+    Code that cannot be read, or calls functions that might, passes; the first training step shows what it does. A
+    `compute_loss` behind `base` passes where one before it says what the loss shall be.
 
     Raises:
-        SetupError: Saying which form to give it.
+        SetupError: Naming the class and the method, and which form to give it.
     """
-    place = trainer_class.__mro__.index(base)
-    before = [cls for cls in trainer_class.__mro__[:place] if "compute_loss" in vars(cls)]
+    mro, own = trainer_class.__mro__, own_names(base)
+    before = mro[: mro.index(base)]
+    behind = [cls for cls in mro[len(before) :] if cls not in base.__mro__ and cls not in Trainer.__mro__]
     for cls in before:
-        if not _may_name(vars(cls)["compute_loss"], "compute_loss", cls, FOLLOWED):
-            refuse_override(cls)
-    behind = next(cls for cls in trainer_class.__mro__[place + 1 :] if "compute_loss" in vars(cls))
-    if behind is not Trainer and not before:
+        for name, method in vars(cls).items():
+            needed = name in NEEDED or name in own
+            if needed and inspect.isroutine(method) and not _may_name(method, name, cls, FOLLOWED):
+                refuse_override(cls, name)
+    for cls in behind:
+        refuse_names(cls.__name__, own & vars(cls).keys(), base)
+        step = vars(cls).get("training_step")
+        if step and not any(_may_name(step, name, cls, FOLLOWED) for name in ("training_step", "compute_loss")):
+            refuse_override(cls, "training_step")
+    dropped = [cls for cls in behind if "compute_loss" in vars(cls)]
+    if dropped and not any("compute_loss" in vars(cls) for cls in before):
         raise SetupError(
-            f"compute_loss of {behind.__name__} would never be called, as that of {base.__name__} takes its place: "
-            f"write one in {trainer_class.__name__} that adds to what super().compute_loss(model, inputs, "
-            f"return_outputs) returns, or use {behind.__name__} alone."
+            f"compute_loss of {dropped[0].__name__} would never be called, as that of {base.__name__} takes its "
+            f"place: write one in {trainer_class.__name__} that adds to what super().compute_loss(model, inputs, "
+            f"return_outputs) returns, or use {dropped[0].__name__} alone."
         )
 
 
-def refuse_override(trainer_class: type) -> None:
-    """Say that a subclass drops the loss of the library.
+def own_names(base: type) -> set[str]:
+    """Names of attributes that a mixin adds to those of `Trainer`, also on its instances."""
+    classes = [cls for cls in base.__mro__ if cls is not object]
+    return {name for cls in classes for name in (*vars(cls), *inspect.get_annotations(cls))} - {*dir(Trainer)}
+
+
+def refuse_names(owner: str, names: Iterable[str], base: type) -> None:
+    """Refuse attributes of other code under names that `base` uses for something else.
+
+    Raises:
+        SetupError: If there are any.
+    """
+    if names:
+        raise SetupError(
+            f"{', '.join(sorted(names))} of {owner} stands for something else in {base.__name__}: rename it."
+        )
+
+
+def refuse_override(trainer_class: type, name: str = "compute_loss") -> None:
+    """Say that a subclass drops what the library does in a method.
 
     Raises:
         SetupError: Always.
     """
+    call = NEEDED.get(name, f"super().{name}(...) in it")
     raise SetupError(
-        f"compute_loss of {trainer_class.__name__} takes the place of LogitMixTrainer's, so nothing would be mixed: "
-        "call super().compute_loss(model, inputs, return_outputs) in it and add to the loss that it returns, or use "
-        "transformers.Trainer for a loss that is all your own."
+        f"{name} of {trainer_class.__name__} takes the place of LogitMixTrainer's, so nothing would be mixed: call "
+        f"{call}, or use transformers.Trainer for a loss that is all your own."
     )
 
 
