@@ -83,8 +83,8 @@ def arguments(output_dir, **overrides) -> LogitMixTrainingArguments:
 
 
 def trainer(output_dir, data, model=None, trainer_class=LogitMixTrainer, **overrides) -> LogitMixTrainer:
-    """Trainer on `data` with [`arguments`]; `callbacks`, `eval_dataset` and `data_collator` may be given too."""
-    names = ("callbacks", "eval_dataset", "data_collator")
+    """Trainer on `data` with [`arguments`]; those of the trainer in `names` may be given too."""
+    names = ("callbacks", "eval_dataset", "data_collator", "row_loss")
     extras = {"data_collator": collate} | {name: overrides.pop(name) for name in names if name in overrides}
     return trainer_class(
         bert() if model is None else model,

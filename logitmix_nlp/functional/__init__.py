@@ -18,7 +18,6 @@ from logitmix_nlp.functional.ensembles import EnsembleScores, ensemble_scores
 from logitmix_nlp.functional.lamix import global_soft_label, lamix_shares, soft_label_loss
 from logitmix_nlp.functional.losses import (
     confidence_penalty,
-    infer_problem_type,
     logit_similarity,
     mixed_cross_entropy,
     supervised_loss,
@@ -40,6 +39,7 @@ from logitmix_nlp.functional.puzzlemix import (
 )
 from logitmix_nlp.functional.ranking import auroc, false_positive_rate
 from logitmix_nlp.functional.rescaling import rescale_inputs, rescale_logits, truncated_beta_mean
+from logitmix_nlp.functional.row_loss import RowLoss, infer_problem_type
 from logitmix_nlp.functional.scores import ScoreSums, brier_score, negative_log_likelihood, score_sums
 from logitmix_nlp.functional.selective import (
     RiskCoverage,
@@ -74,6 +74,7 @@ __all__ = [
     "Predictions",
     "RiskCoverage",
     "RowConfidences",
+    "RowLoss",
     "ScoreSums",
     "Spans",
     "adaptive_calibration_error",

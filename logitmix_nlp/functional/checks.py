@@ -9,9 +9,11 @@ __all__ = [
     "IGNORED",
     "MOST_BINS",
     "MULTI_LABEL",
+    "ONE_CLASS",
     "PROBLEM_TYPES",
     "REGRESSION",
     "SINGLE_LABEL",
+    "SOFT_LABEL",
     "check_bins",
     "check_images",
     "check_label_values",
@@ -19,6 +21,7 @@ __all__ = [
     "check_pairs",
     "check_passes",
     "check_penalty",
+    "check_row_loss",
     "check_smoothing",
     "check_soft_labels",
     "check_targets",
@@ -28,7 +31,9 @@ __all__ = [
 SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
-PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+SOFT_LABEL = "soft_label_classification"
+PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION, SOFT_LABEL)
+ONE_CLASS = (SINGLE_LABEL, SOFT_LABEL)  # one choice between classes
 IGNORED = -100  # label of a token that has none, as in Transformers and PyTorch
 MOST_BINS = 1_000_000  # more would only fill the memory: 15 are usual
 
@@ -59,11 +64,11 @@ def check_smoothing(label_smoothing: float, problem_type: str) -> None:
     """Refuse label smoothing out of range, or where it has no meaning.
 
     Raises:
-        ValueError: If `label_smoothing` lies outside `[0, 1)`, or is set for anything but single-label classification.
+        ValueError: If `label_smoothing` lies outside `[0, 1)`, or is set where labels are not one class.
     """
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}.")
-    if label_smoothing and problem_type != SINGLE_LABEL:
+    if label_smoothing and problem_type not in ONE_CLASS:
         raise ValueError(
             f"label_smoothing={label_smoothing} has no meaning for {problem_type}: set it to 0 "
             "(it moves probability from one class to the others)."
@@ -74,29 +79,35 @@ def check_penalty(penalty_weight: float, problem_type: str) -> None:
     """Refuse a confidence penalty out of range, or where it has no meaning.
 
     Raises:
-        ValueError: If it is negative or not finite, or set for anything but single-label classification.
+        ValueError: If it is negative or not finite, or set where labels are not one class.
     """
     if not 0.0 <= penalty_weight < float("inf"):
         raise ValueError(f"penalty_weight must be finite and at least 0, got {penalty_weight}.")
-    if penalty_weight and problem_type != SINGLE_LABEL:
+    if penalty_weight and problem_type not in ONE_CLASS:
         raise ValueError(
             f"penalty_weight={penalty_weight} has no meaning for {problem_type}: set it to 0 (it is the entropy of "
             "one choice between classes)."
         )
 
 
-def check_soft_labels(beta: float, problem_type: str) -> None:
+def check_soft_labels(beta: float, problem_type: str, *, own_loss: bool = False) -> None:
     """Refuse a share of the labels out of range, and global soft labels (LaMix) where they have no meaning.
 
     Raises:
-        ValueError: If `beta` lies outside `(0, 1]`, or below 1 for anything but single-label classification.
+        ValueError: If `beta` lies outside `(0, 1]`, or below 1 where labels are not one class, or with a loss of
+            one's own.
     """
     if not 0.0 < beta <= 1.0:
         raise ValueError(f"beta (lamix_beta) must lie in (0, 1], got {beta}: it is the share of the labels.")
-    if beta < 1.0 and problem_type != SINGLE_LABEL:
+    if beta < 1.0 and problem_type not in ONE_CLASS:
         raise ValueError(
             f"beta={beta} (lamix_beta) has no meaning for {problem_type}: set it to 1 (the global soft label of LaMix "
             "is a distribution over classes)."
+        )
+    if beta < 1.0 and own_loss:
+        raise ValueError(
+            f"beta={beta} (lamix_beta) mixes the targets of cross-entropy, which row_loss replaces: set it to 1, or "
+            "leave row_loss out."
         )
 
 
@@ -104,14 +115,41 @@ def check_passes(passes: int, problem_type: str, *, alone: bool) -> None:
     """Refuse several stochastic passes (VWCI) where they have no meaning.
 
     Raises:
-        ValueError: If there is none, or several for anything but single-label classification, or not `alone`: beside
-            other terms than the clean loss.
+        ValueError: If there is none, or several for labels that are not one choice between classes, or not `alone`:
+            beside other terms than the clean loss.
     """
     if passes < 1:
         raise ValueError(f"passes (vwci_passes) must be at least 1, got {passes}.")
-    if passes > 1 and (problem_type != SINGLE_LABEL or not alone):
+    if passes > 1 and (problem_type not in ONE_CLASS or not alone):
         why = f"has no meaning for {problem_type}" if alone else "goes with the clean loss alone (weight cls_weight)"
         raise ValueError(f"passes={passes} (vwci_passes) {why}: set it to 1, or leave out the other terms.")
+
+
+def check_row_loss(loss: Any, num_labels: int) -> None:
+    """Refuse parts of a [`RowLoss`] that have no meaning for its labels, or beside each other.
+
+    Raises:
+        ValueError: Naming the part, and what to set instead.
+    """
+    kind, own = loss.problem_type, loss.function is not None
+    if kind not in PROBLEM_TYPES:
+        raise ValueError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {kind!r}.")
+    check_smoothing(loss.label_smoothing, kind)
+    if own and loss.label_smoothing:
+        raise ValueError(
+            f"label_smoothing={loss.label_smoothing} smooths the targets of cross-entropy, which row_loss replaces: "
+            "set it to 0, and smooth in row_loss."
+        )
+    if own and loss.pos_weight is not None:
+        raise ValueError("pos_weight belongs to binary cross-entropy, which row_loss replaces: use it in row_loss.")
+    for name, given, kinds, other in (
+        ("class_weights", loss.class_weights, ONE_CLASS, "leave it out, or use pos_weight for several labels a row"),
+        ("pos_weight", loss.pos_weight, (MULTI_LABEL,), "leave it out, or use class_weights for one class a row"),
+    ):
+        if given is not None and kind not in kinds:
+            raise ValueError(f"{name} has no meaning for {kind}: {other}.")
+        if given is not None and given.shape != (num_labels,):
+            raise ValueError(f"{name} must hold one number for each of {num_labels} labels, got {given.numel()}.")
 
 
 def check_targets(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> None:
@@ -127,7 +165,8 @@ def check_targets(logits: torch.Tensor, labels: torch.Tensor, problem_type: str)
             "logits must have shape (batch, num_labels), or of tokens (batch, tokens, num_labels) with one label for "
             f"each, got {tuple(logits.shape)} for {problem_type}."
         )
-    fits = labels.shape == logits.shape[:-1] if problem_type == SINGLE_LABEL else labels.numel() == logits.numel()
+    fits = {SINGLE_LABEL: labels.shape == logits.shape[:-1], SOFT_LABEL: labels.shape == logits.shape}
+    fits = fits.get(problem_type, labels.numel() == logits.numel())
     if not fits or len(labels) != len(logits):
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)} "

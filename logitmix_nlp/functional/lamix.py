@@ -4,8 +4,9 @@
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from logitmix_nlp.functional.losses import at_least_float32, reduce_rows
+from logitmix_nlp.functional.losses import reduce_rows
 from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.functional.row_loss import at_least_float32
 
 __all__ = ["LABEL_LAMS", "MIX_LAMS", "global_soft_label", "lamix_shares", "soft_label_loss"]
 
@@ -52,7 +53,13 @@ def global_soft_label(soft_logits: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(at_least_float32(soft_logits)).softmax(-1)
 
 
-def soft_label_loss(logits: torch.Tensor, soft_logits: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
+def soft_label_loss(
+    logits: torch.Tensor,
+    soft_logits: torch.Tensor,
+    *,
+    class_weights: torch.Tensor | None = None,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """Cross-entropy of the predictions to the global soft label, `-sum_c p_c log q_c` (LaMix, Eq. 11).
 
     The gradient runs through both: Eq. 11 is the only loss that `W_t` has.
@@ -60,6 +67,7 @@ def soft_label_loss(logits: torch.Tensor, soft_logits: torch.Tensor, *, reductio
     Args:
         logits (`torch.Tensor` of shape `(B, num_labels)`): `W_l S`, the classifier's, before softmax.
         soft_logits (`torch.Tensor` of shape `(B, num_labels)`): `W_t S`, see [`global_soft_label`].
+        class_weights (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of each class in the sum over c.
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
 
     Returns:
@@ -73,4 +81,5 @@ def soft_label_loss(logits: torch.Tensor, soft_logits: torch.Tensor, *, reductio
             f"logits and soft_logits must have one shape, got {tuple(logits.shape)} and {tuple(soft_logits.shape)}."
         )
     logq = F.log_softmax(at_least_float32(logits), dim=-1)
+    logq = logq if class_weights is None else class_weights.to(logq.dtype) * logq
     return reduce_rows(-(global_soft_label(soft_logits) * logq).sum(-1), reduction)

@@ -4,46 +4,26 @@
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from logitmix_nlp.functional.checks import (
-    IGNORED,
-    MULTI_LABEL,
-    REGRESSION,
-    SINGLE_LABEL,
-    check_smoothing,
-    check_targets,
-)
+from logitmix_nlp.functional.checks import REGRESSION
 from logitmix_nlp.functional.mixing import MixPlan, mix
+from logitmix_nlp.functional.row_loss import (
+    RowFunction,
+    RowLoss,
+    at_least_float32,
+    complete_row_loss,
+    tag_weights,
+)
 
 __all__ = [
     "SIM_NORMS",
-    "at_least_float32",
     "confidence_penalty",
-    "infer_problem_type",
     "logit_similarity",
     "mixed_cross_entropy",
     "reduce_rows",
     "supervised_loss",
-    "tag_weights",
 ]
 
 SIM_NORMS = ("mse", "l2")
-
-
-def infer_problem_type(logits: torch.Tensor, labels: torch.Tensor) -> str:
-    """Name the kind of targets by the rule of Transformers' classification heads.
-
-    Args:
-        logits (`torch.Tensor` of shape `(B, num_labels)` or `(B, T, num_labels)`): Only the shape is read.
-        labels (`torch.Tensor`): Class indices `(B,)`, or of tokens `(B, T)`; multi-hot floats `(B, num_labels)`; or
-            scores `(B,)`/`(B, 1)`.
-
-    Returns:
-        `str`: `"regression"` for one output, `"single_label_classification"` for integer labels, else
-        `"multi_label_classification"`: the values of `config.problem_type`.
-    """
-    if logits.shape[-1] == 1:
-        return REGRESSION
-    return MULTI_LABEL if labels.is_floating_point() else SINGLE_LABEL
 
 
 def supervised_loss(
@@ -52,6 +32,7 @@ def supervised_loss(
     *,
     label_smoothing: float = 0.0,
     problem_type: str | None = None,
+    row_loss: RowLoss | RowFunction | None = None,
     reduction: str = "mean",
 ) -> torch.Tensor:
     """Plain loss of unmixed rows: cross-entropy, binary cross-entropy or squared error, whichever the labels ask for.
@@ -65,32 +46,25 @@ def supervised_loss(
     Args:
         logits (`torch.Tensor` of shape `(B, num_labels)`): Before softmax, any floating dtype; of shape
             `(B, T, num_labels)` for tokens.
-        labels (`torch.Tensor`): As in [`infer_problem_type`].
+        labels (`torch.Tensor`): As in [`infer_problem_type`]; or class probabilities `(B, num_labels)`, with
+            `problem_type="soft_label_classification"`.
         label_smoothing (`float`): ε in `[0, 1)`: `(1 - ε) * nll + ε * mean_k(-log p_k)`, as Transformers'
-            `LabelSmoother`. Single-label classification only.
+            `LabelSmoother`. One choice between classes only.
         problem_type (`str`, *optional*): One of `config.problem_type`'s values; inferred when omitted.
-        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows. Several outputs of one row are averaged.
+        row_loss ([`RowLoss`] or `Callable`, *optional*): A loss of one's own, `(logits, labels) -> (B,)`, in place of
+            these; or a [`RowLoss`], which may have class weights.
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows. Several outputs of one row are averaged. Class
+            weights are in the sum and the rows, and the mean is divided by them.
 
     Returns:
         `torch.Tensor`: Scalar, or for `"none"` shape `(B,)`, of tokens `(B, T)`; float32 (float64 for float64 logits).
 
     Raises:
-        ValueError: On shapes that do not fit, an unknown problem type, or label smoothing where it has no meaning.
+        ValueError: On shapes that do not fit, an unknown problem type, or label smoothing or weights where they have
+            no meaning.
     """
-    problem_type = problem_type or infer_problem_type(logits, labels)
-    check_targets(logits, labels, problem_type)
-    check_smoothing(label_smoothing, problem_type)
-    logits = at_least_float32(logits)
-    if problem_type == SINGLE_LABEL:
-        classes = logits.movedim(-1, 1)  # where PyTorch has them
-        rows = F.cross_entropy(
-            classes, labels.long(), label_smoothing=label_smoothing, ignore_index=IGNORED, reduction="none"
-        )
-    else:
-        targets = labels.to(logits.dtype).view_as(logits)
-        loss = F.mse_loss if problem_type == REGRESSION else F.binary_cross_entropy_with_logits
-        rows = loss(logits, targets, reduction="none").mean(-1)
-    return reduce_rows(rows, reduction, tag_weights(logits, labels))
+    loss = complete_row_loss(row_loss, logits, labels, label_smoothing=label_smoothing, problem_type=problem_type)
+    return reduce_rows(loss.rows(logits, labels), reduction, loss.weights(labels))
 
 
 def mixed_cross_entropy(
@@ -100,12 +74,14 @@ def mixed_cross_entropy(
     *,
     label_smoothing: float = 0.0,
     problem_type: str | None = None,
+    row_loss: RowLoss | RowFunction | None = None,
     reduction: str = "mean",
 ) -> torch.Tensor:
     """Loss of mixed rows, `L_mix = lam * H(y_mix, y_1) + (1 - lam) * H(y_mix, y_2)` (LogitMix, Eq. 2).
 
-    Multi-label targets use binary cross-entropy in place of `H`. Regression is the squared error to the mixed target
-    `lam * y_1 + (1 - lam) * y_2`, which is not the same as mixing two squared errors.
+    Multi-label targets use binary cross-entropy in place of `H`, a loss of one's own takes its place. Regression is
+    the squared error to the mixed target `lam * y_1 + (1 - lam) * y_2`, which is not the same as mixing two squared
+    errors.
 
     For token classification the tokens at one position are mixed. One that only one partner tags (label other than
     -100) has that one's tag with its share; the mean is over the tagged tokens of the unmixed rows `plan.first`.
@@ -117,7 +93,11 @@ def mixed_cross_entropy(
         plan (`MixPlan`): The plan the rows were mixed by.
         label_smoothing (`float`): See [`supervised_loss`].
         problem_type (`str`, *optional*): See [`supervised_loss`].
-        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
+        row_loss ([`RowLoss`] or `Callable`, *optional*): See [`supervised_loss`]; called with the mixed logits and the
+            labels of each partner.
+        reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows. With class weights, the mean is divided by
+            those of the unmixed rows `plan.first`: of all mixtures where each row is in two of them, with shares
+            that sum to 1.
 
     Returns:
         `torch.Tensor`: Scalar, or shape `(B,)` for `"none"`.
@@ -125,17 +105,12 @@ def mixed_cross_entropy(
     Raises:
         ValueError: As [`supervised_loss`].
     """
-    problem_type = problem_type or infer_problem_type(logits, labels)
-    if problem_type == REGRESSION:
-        labels = mix(at_least_float32(labels), plan)
-        return supervised_loss(
-            logits, labels, label_smoothing=label_smoothing, problem_type=problem_type, reduction=reduction
-        )
-    options = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": "none"}
-    own = supervised_loss(logits, plan.first(labels), **options)
-    partner = supervised_loss(logits, labels[plan.index], **options)
+    loss = complete_row_loss(row_loss, logits, labels, label_smoothing=label_smoothing, problem_type=problem_type)
+    if loss.problem_type == REGRESSION and loss.function is None:
+        return reduce_rows(loss.rows(logits, mix(at_least_float32(labels), plan)), reduction)
+    own, partner = loss.rows(logits, plan.first(labels)), loss.rows(logits, labels[plan.index])
     lam = plan.lam.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
-    return reduce_rows(torch.lerp(partner, own, lam), reduction, tag_weights(logits, plan.first(labels)))
+    return reduce_rows(torch.lerp(partner, own, lam), reduction, loss.weights(plan.first(labels)))
 
 
 def logit_similarity(
@@ -204,16 +179,6 @@ def confidence_penalty(logits: torch.Tensor, *, reduction: str = "mean") -> torc
     return reduce_rows((logp.exp() * logp).sum(-1), reduction)
 
 
-def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    """Return `x` in float32, or in its own dtype if that is wider."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def tag_weights(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor | None:
-    """1 for each token that has a tag and 0 for those of label -100, `(B, T)`; `None` for logits of whole rows."""
-    return (labels != IGNORED).to(at_least_float32(logits).dtype) if logits.dim() == 3 else None
-
-
 def reduce_rows(rows: torch.Tensor, reduction: str, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Return the `"mean"` or the `"sum"` of values by row, or with `"none"` the values.
 
@@ -222,5 +187,6 @@ def reduce_rows(rows: torch.Tensor, reduction: str, weights: torch.Tensor | None
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
     if reduction == "mean" and weights is not None:
-        return rows.sum() / weights.sum().clamp(min=1)
+        total = weights.sum()
+        return rows.sum() / torch.where(total > 0, total, 1.0)  # of nothing, the sum is 0 too
     return rows if reduction == "none" else getattr(rows, reduction)()

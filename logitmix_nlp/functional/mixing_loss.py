@@ -6,22 +6,27 @@ import torch
 from logitmix_nlp.functional.checks import check_passes, check_penalty, check_soft_labels, check_weights
 from logitmix_nlp.functional.lamix import soft_label_loss
 from logitmix_nlp.functional.losses import (
-    at_least_float32,
     confidence_penalty,
-    infer_problem_type,
     logit_similarity,
     mixed_cross_entropy,
     reduce_rows,
     supervised_loss,
-    tag_weights,
 )
 from logitmix_nlp.functional.mixing import MixPlan, mix
+from logitmix_nlp.functional.row_loss import (
+    RowFunction,
+    RowLoss,
+    at_least_float32,
+    complete_row_loss,
+    tag_weights,
+)
 from logitmix_nlp.functional.vwci import vwci_parts
 
-__all__ = ["LOSS_TERMS", "mixing_loss_parts"]
+__all__ = ["LOSS_TERMS", "ROW_TERMS", "mixing_loss_parts"]
 
 LOGITMIX_TERMS = ("loss_mix", "loss_cls", "loss_sim")
 LOSS_TERMS = (*LOGITMIX_TERMS, "loss_penalty", "loss_soft", "loss_uniform")
+ROW_TERMS = ("loss_sim", "loss_penalty")  # means over rows; of all others, labels weigh the rows
 
 
 def mixing_loss_parts(
@@ -42,6 +47,7 @@ def mixing_loss_parts(
     sim_norm: str = "mse",
     passes: int = 1,
     problem_type: str | None = None,
+    row_loss: RowLoss | RowFunction | None = None,
     reduction: str = "mean",
 ) -> dict[str, torch.Tensor]:
     """Weighted terms of `L = w_mix * L_mix + w_cls * L_cls + w_sim * L_sim` (LogitMix, Eq. 3); the loss is their sum.
@@ -81,6 +87,8 @@ def mixing_loss_parts(
         sim_norm (`str`): See [`logit_similarity`].
         passes (`int`): T of VWCI, at least 1.
         problem_type (`str`, *optional*): See [`supervised_loss`].
+        row_loss ([`RowLoss`] or `Callable`, *optional*): In place of cross-entropy in `loss_mix` and `loss_cls`, see
+            [`supervised_loss`]; its class weights count in all terms but `loss_sim` and `loss_penalty`.
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
 
     Returns:
@@ -89,8 +97,9 @@ def mixing_loss_parts(
 
     Raises:
         ValueError: If a weight is negative or not finite, the first three are zero, a weighted term lacks its logits,
-            plan or `W_t S`, `beta` is out of range, the penalty, `beta` below 1 or several passes are set for anything
-            but single-label classification, or several passes with other terms than the clean loss.
+            plan or `W_t S`, `beta` is out of range, the penalty, `beta` below 1 or several passes are set for labels
+            that are not one choice between classes, several passes with other terms than the clean loss, or `beta`
+            below 1 with a loss of one's own.
     """
     check_weights(mix_weight, cls_weight, sim_weight)
     soft_weight = 1.0 - beta
@@ -106,28 +115,29 @@ def mixing_loss_parts(
             f"sim_weight={sim_weight}, penalty_weight={penalty_weight}."
         )
     like = mixed_logits if clean_logits is None else clean_logits
-    problem_type = problem_type or infer_problem_type(like, labels)
-    check_penalty(penalty_weight, problem_type)
-    check_soft_labels(beta, problem_type)
-    check_passes(passes, problem_type, alone=not (mix_weight or sim_weight or penalty_weight or soft_weight))
+    loss = complete_row_loss(row_loss, like, labels, label_smoothing=label_smoothing, problem_type=problem_type)
+    check_penalty(penalty_weight, loss.problem_type)
+    check_soft_labels(beta, loss.problem_type, own_loss=loss.function is not None)
+    check_passes(passes, loss.problem_type, alone=not (mix_weight or sim_weight or penalty_weight or soft_weight))
     for name, soft, weight in (("clean_soft", clean_soft, cls_weight), ("mixed_soft", mixed_soft, mix_weight)):
         if soft is None and weight and soft_weight:
             raise ValueError(f"{name} must be given for beta={beta}: the global soft label is made from it.")
-    targets = {"label_smoothing": label_smoothing, "problem_type": problem_type, "reduction": reduction}
+    targets = {"row_loss": loss, "reduction": reduction}
     zero = at_least_float32(like.new_zeros(labels.shape[: like.dim() - 1] if reduction == "none" else ()))
-    tags = tag_weights(like, labels)
+    tags, counted = tag_weights(like, labels), loss.weights(labels)
 
-    def reduced(rows: torch.Tensor, weights: torch.Tensor | None, counted: torch.Tensor | None) -> torch.Tensor:
-        return reduce_rows(rows if weights is None else rows * weights, reduction, counted)
+    def reduced(rows: torch.Tensor, shares: torch.Tensor | None, weights: torch.Tensor | None) -> torch.Tensor:
+        return reduce_rows(rows if shares is None else rows * shares, reduction, weights)
 
     parts, soft = {name: zero.clone() for name in LOGITMIX_TERMS}, zero
     if mix_weight:
         shares = plan if label_lam is None else plan._replace(lam=label_lam)
         parts["loss_mix"] = beta * mix_weight * mixed_cross_entropy(mixed_logits, labels, shares, **targets)
     if cls_weight and passes > 1:
-        stacked = clean_logits.view(passes, labels.numel(), -1)
-        terms = vwci_parts(stacked, labels.flatten(), label_smoothing=label_smoothing, reduction="none")
-        parts |= {name: cls_weight * reduced(term.view_as(labels), tags, tags) for name, term in terms.items()}
+        flat = labels if tags is None else labels.flatten()
+        terms = vwci_parts(clean_logits.view(passes, len(flat), -1), flat, row_loss=loss, reduction="none")
+        terms = {name: term if tags is None else term.view_as(labels) for name, term in terms.items()}
+        parts |= {name: cls_weight * reduced(term, tags, counted) for name, term in terms.items()}
     elif cls_weight:
         parts["loss_cls"] = beta * cls_weight * supervised_loss(clean_logits, labels, **targets)
     if sim_weight:
@@ -138,9 +148,11 @@ def mixing_loss_parts(
         parts["loss_penalty"] = penalty_weight * reduced(
             confidence_penalty(clean_logits, reduction="none"), tags, tags
         )
+    soft_options = {"class_weights": loss.class_weights, "reduction": "none"}
     if soft_weight and mix_weight:
-        mixed_tags = (None, None) if tags is None else (mix(tags, shares), plan.first(tags))
-        soft = soft + mix_weight * reduced(soft_label_loss(mixed_logits, mixed_soft, reduction="none"), *mixed_tags)
+        has = None if tags is None else mix(tags, shares)
+        weights = None if counted is None else plan.first(counted)
+        soft = soft + mix_weight * reduced(soft_label_loss(mixed_logits, mixed_soft, **soft_options), has, weights)
     if soft_weight and cls_weight:
-        soft = soft + cls_weight * reduced(soft_label_loss(clean_logits, clean_soft, reduction="none"), tags, tags)
+        soft = soft + cls_weight * reduced(soft_label_loss(clean_logits, clean_soft, **soft_options), tags, counted)
     return {**parts, "loss_soft": soft_weight * soft} if soft_weight else parts

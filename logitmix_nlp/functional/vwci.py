@@ -6,7 +6,8 @@ import math
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from logitmix_nlp.functional.losses import at_least_float32, reduce_rows, supervised_loss
+from logitmix_nlp.functional.losses import reduce_rows
+from logitmix_nlp.functional.row_loss import RowFunction, RowLoss, at_least_float32, complete_row_loss
 
 __all__ = ["normalized_variance", "vwci_parts"]
 
@@ -29,7 +30,12 @@ def normalized_variance(logits: torch.Tensor) -> torch.Tensor:
 
 
 def vwci_parts(
-    logits: torch.Tensor, labels: torch.Tensor, *, label_smoothing: float = 0.0, reduction: str = "mean"
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    row_loss: RowLoss | RowFunction | None = None,
+    reduction: str = "mean",
 ) -> dict[str, torch.Tensor]:
     """Terms of the variance-weighted confidence-integrated loss ([VWCI](https://arxiv.org/abs/1809.10877)).
 
@@ -38,8 +44,11 @@ def vwci_parts(
 
     Args:
         logits (`torch.Tensor` of shape `(T, B, num_labels)`): Logits of the same rows in `T` passes with dropout.
-        labels (`torch.Tensor` of shape `(B,)`): Class indices; single-label classification only.
+        labels (`torch.Tensor` of shape `(B,)`): Class indices; or, with a [`RowLoss`] that says so, class
+            probabilities `(B, num_labels)`.
         label_smoothing (`float`): ε of the cross-entropy, see [`supervised_loss`].
+        row_loss ([`RowLoss`] or `Callable`, *optional*): In place of the cross-entropy, see [`supervised_loss`]; the
+            weight of a row's label counts for both terms.
         reduction (`str`): `"mean"`, `"sum"` or `"none"` over rows.
 
     Returns:
@@ -53,15 +62,13 @@ def vwci_parts(
         raise ValueError(f"logits must have shape (T, {len(labels)}, num_labels), got {tuple(logits.shape)}.")
     passes, rows, classes = logits.shape
     alpha = normalized_variance(logits)
-    hard = supervised_loss(
-        logits.reshape(passes * rows, classes),
-        labels.repeat(passes),
-        label_smoothing=label_smoothing,
-        reduction="none",
-    )
+    loss = complete_row_loss(row_loss, logits[0], labels, label_smoothing=label_smoothing)
+    hard = loss.rows(logits.reshape(passes * rows, classes), torch.cat([labels] * passes))
     logp = F.log_softmax(at_least_float32(logits), dim=-1)
     uniform = -logp.mean((0, 2)) - math.log(classes)  # KL(U || p), averaged over the passes
+    weights = loss.weights(labels)
+    uniform = uniform if weights is None else weights.to(uniform.dtype) * uniform
     return {
-        "loss_cls": reduce_rows((1.0 - alpha) * hard.view(passes, rows).mean(0), reduction),
-        "loss_uniform": reduce_rows(alpha * uniform, reduction),
+        "loss_cls": reduce_rows((1.0 - alpha) * hard.view(passes, rows).mean(0), reduction, weights),
+        "loss_uniform": reduce_rows(alpha * uniform, reduction, weights),
     }

@@ -19,6 +19,7 @@ from logitmix_nlp.functional.checks import (
 )
 from logitmix_nlp.functional.mixing_loss import LOSS_TERMS
 from logitmix_nlp.mixing.mixers import INPUTS, MIXERS, check_puzzle_options, unguided
+from logitmix_nlp.training.label_weights import read_weights
 from logitmix_nlp.training.methods import MIX_METHODS, LossWeights, get_method
 from logitmix_nlp.training.settings import MixSettings, check_settings, settings_of
 from logitmix_nlp.training.stock_arguments import check_numbers, check_reporters, check_texts
@@ -55,6 +56,8 @@ def check_mixing(args: Any) -> None:
         ValueError: Saying what was given, what is allowed and what to do.
     """
     check_settings(args)
+    for name in ("class_weights", "pos_weight"):
+        read_weights(name, getattr(args, name))
     check_weights(args.mix_weight, args.cls_weight, args.sim_weight)
     check_problem_type(args, SINGLE_LABEL)
     if args.loss_weights.needs_mixed and not get_method(args.mix_method).mixes:
@@ -174,6 +177,8 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
     def __post_init__(self):
         """Fill unset fields from the method, check them, then let the base class do its part."""
         self._fill([name for name in settings_of(type(self)) if getattr(self, name) is None])
+        for name in ("class_weights", "pos_weight"):
+            vars(self)[name] = read_weights(name, getattr(self, name))
         check_texts(self)
         self.check_mixing()
         check_label_names(self.label_names)
@@ -214,8 +219,7 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
     def loss_options(self) -> dict[str, Any]:
         """The choices of [`functional.mixing_loss_parts`] that hold for all batches."""
         return {
-            "beta": self.lamix_beta, "label_smoothing": self.label_smoothing_factor, "sim_norm": self.sim_norm,
-            "passes": self.vwci_passes,
+            "beta": self.lamix_beta, "sim_norm": self.sim_norm, "passes": self.vwci_passes,
         }  # fmt: skip
 
     @property

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
-from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
-from logitmix_nlp.functional.losses import infer_problem_type, supervised_loss
+from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_row_loss
+from logitmix_nlp.functional.losses import supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, mixture_count
-from logitmix_nlp.functional.mixing_loss import mixing_loss_parts
+from logitmix_nlp.functional.mixing_loss import ROW_TERMS, mixing_loss_parts
+from logitmix_nlp.functional.row_loss import RowFunction, RowLoss, infer_problem_type
 from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_mixer, draw_mixture, mixing_sites
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
@@ -28,6 +29,7 @@ from logitmix_nlp.training.arguments import (
     warn_of_lone_rows,
 )
 from logitmix_nlp.training.checked_trainer import CheckedMixin
+from logitmix_nlp.training.label_weights import label_weights
 from logitmix_nlp.training.methods import (
     LossWeights,
     mixing_needs,
@@ -55,10 +57,13 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     `class Mine(LogitMixMixin, TheirTrainer)` adds mixing to a subclass of `Trainer` that leaves `training_step` and
     the forward call alone. [`LogitMixTrainer`] is the stock class with it.
 
-    Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`. Differences to the stock class:
+    Takes the arguments of `Trainer`, with [`LogitMixTrainingArguments`] for `args`, and `row_loss`: a loss of one's
+    own, `(logits (B, num_labels), labels) -> (B,)`, in place of cross-entropy wherever labels are, for both partners
+    of a mixture. Differences to the stock class:
 
     - The training loss is the mean over all rows of an optimizer step, whatever the accumulation and the number of
-      processes; stock `Trainer` inflates it for most classification heads. Also for `mix_method="vanilla"`.
+      processes; with class weights, the weighted mean. Stock `Trainer` inflates it for most classification heads.
+      Also for `mix_method="vanilla"`.
     - The weighted terms are logged beside `loss` and sum to it; batches with a non-finite loss are counted, and
       training stops once the weights are not finite.
     - Pairs and λ depend on the seed and the position in training only, so resuming and evaluating do not change them.
@@ -66,32 +71,40 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     - An overriding `compute_loss` must call this one. What it adds in training counts as a mean over the batch, each
       batch of a step alike, and is in `loss`, not among the terms. A model that computes another loss than the plain
       one in its `forward` is refused at the first step, unless `ignore_model_loss` is set.
-    - `eval_loss` is the clean loss without label smoothing, so that it compares across methods.
+    - `eval_loss` is the clean loss without label smoothing, so that it compares across methods; with class weights,
+      `pos_weight` or `row_loss` it is that loss, as with stock `Trainer`.
     - A temperature in the model's configuration divides the logits of `evaluate` and `predict`; training removes it.
 
     Raises:
         TypeError: If `args` is not a [`LogitMixTrainingArguments`].
-        ValueError: If the model lacks the site, label smoothing has no meaning for its labels, `compute_loss_func` is
-            given or `compute_loss` replaced, the other class takes the place of what mixing needs or uses its names,
-            or one process would drive several GPUs.
+        ValueError: If the model lacks the site, label smoothing, weights or `row_loss` have no meaning for its labels,
+            `compute_loss_func` is given or `compute_loss` replaced, the other class takes the place of what mixing
+            needs or uses its names, or one process would drive several GPUs.
     """
 
     # The base class then divides by the number of accumulated batches, which `compute_loss` cancels; the attribute of
     # the instance below says the same to versions that know only that one.
     loss_is_scaled_for_ga = False
 
+    row_loss: RowFunction | None = None
     _site_mixer: SiteMixer | None = None
     _sites: list[Site]
     _probed: set[tuple[bool | str, ...] | None]
     _term_log: TermLog
-    _window_rows: torch.Tensor | None = None
+    _label_weights: dict[str, torch.Tensor]
+    _step_sizes: dict[str, torch.Tensor]
     _mixture_weight = 1.0
     _micro_step = 0
     _unlabelled: bool | None = None
     _computed = False  # whether the training step computed this class's loss
 
     def __init__(
-        self, model: nn.Module | None = None, args: LogitMixTrainingArguments | None = None, *rest: Any, **kwargs: Any
+        self,
+        model: nn.Module | None = None,
+        args: LogitMixTrainingArguments | None = None,
+        *rest: Any,
+        row_loss: RowFunction | None = None,
+        **kwargs: Any,
     ):
         args = LogitMixTrainingArguments(output_dir="tmp_trainer") if args is None else args
         if not isinstance(args, LogitMixTrainingArguments):
@@ -101,7 +114,11 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         super().__init__(model, args, *rest, **kwargs)
         refuse_names(type(self).__name__, own_names(LogitMixMixin) & vars(self).keys(), LogitMixMixin)
         if self.compute_loss_func is not None:
-            raise ValueError("compute_loss_func is not used by LogitMixTrainer: its loss is set by mix_method.")
+            raise ValueError(
+                "compute_loss_func gives one number for a batch, which cannot be mixed: give row_loss, a function "
+                "(logits, labels) -> one loss for each row, instead."
+            )
+        self.row_loss = row_loss
         self.model_accepts_loss_kwargs = False
         self._sites, self._probed, self._term_log = [], set(), TermLog()
         self._check_setup()
@@ -124,12 +141,16 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     def _sharded(self) -> bool:
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
-    def _check_setup(self) -> None:
+    def _check_setup(self, *, trains: bool = False) -> None:
         self.args.check_mixing()
         model = self.accelerator.unwrap_model(self.model)
         check_classifier(model)
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
         check_problem_type(self.args, problem_type)
+        data = () if trains and self.train_dataset is None else self.train_dataset
+        self._label_weights = label_weights(self.args, model.config.num_labels, data, self.args.device)
+        if problem_type == REGRESSION or model.config.problem_type is not None:  # else the labels will tell
+            check_row_loss(self._row_loss(problem_type), model.config.num_labels)
         self._soft_head = soft_head(model, self.args, known=self._soft_head, sharded=self._sharded)
         if self.args.loss_weights.needs_mixed:
             check_mixer(self.args.mixer, model, self._processor, sharded=self._sharded)
@@ -139,7 +160,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stock loop with the hooks of the site and the second head on the model, and neither behind it."""
-        self._check_setup()
+        self._check_setup(trains=True)
         check_padding(self.data_collator)
         clear_temperature(self.accelerator.unwrap_model(self.model).config)
         self._term_log, self._probed = TermLog(), set()
@@ -153,7 +174,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             return super()._inner_training_loop(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        """Fetch the batches of one optimizer step and count their rows over all processes."""
+        """Fetch the batches of one optimizer step; count and weigh their rows over all processes."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
             if "labels" not in batch:
@@ -162,15 +183,30 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                     "'labels', or set remove_unused_columns=False."
                 )
             check_label_values(batch["labels"], self._num_labels)
-        counts = [len(batch["labels"]) for batch in batches]
-        mixed = [mixture_count(count, self.args.mix_share) for count in counts]
-        window = self.accelerator.gather(torch.tensor([[sum(counts), sum(mixed)]], device=device)).sum(0).clamp(min=1)
-        self._window_rows = window[0]
+        sizes = self._step_sizes = self._gather_sizes([batch["labels"] for batch in batches], device)
         # Terms of mixtures are means over the mixtures of the step, not over its rows.
-        self._mixture_weight = (window[0] / window[1]).item() if self.args.mix_share < 1.0 else 1.0
+        self._mixture_weight = (sizes["rows"] / sizes["mixtures"]).item() if self.args.mix_share < 1.0 else 1.0
         self._micro_step = 0
         self._term_log.begin_step()
         return batches, num_items
+
+    def _gather_sizes(self, labels: list[torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+        """Rows and mixtures of an optimizer step, and what its terms are divided by: counted labels, and weighed ones.
+
+        Labels are those of rows, or of tokens that have a tag.
+        """
+        rows = [len(batch) for batch in labels]
+        mixtures = [mixture_count(count, self.args.mix_share) for count in rows]
+        sizes = torch.tensor([[sum(rows), sum(mixtures), sum(rows), sum(rows)]], device=device, dtype=torch.float32)
+        losses = [self._row_loss(self._problem_type(batch)) for batch in labels]
+        for place, options in ((2, {"class_weights": None}), (3, {})):
+            pairs = zip(losses, labels, strict=True)
+            weights = [loss._replace(**options).weights(batch) for loss, batch in pairs]
+            if weights and weights[0] is not None:
+                sizes[0, place] = sum(weight.sum() for weight in weights)
+        total = self.accelerator.gather(sizes).sum(0)
+        total = torch.where(total > 0, total, 1.0)  # of nothing, the sums are 0 too
+        return dict(zip(("rows", "mixtures", "labels", "weights"), total, strict=True))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Do one forward and backward pass; the plan stays active until both are done, and never longer."""
@@ -208,7 +244,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             check_label_values(labels, self._num_labels)
             outputs = model(**inputs)
             logits = scale_outputs(logits_of(outputs, model), self._temperature)
-            loss = supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels))
+            loss = supervised_loss(logits, labels, row_loss=self._row_loss(self._problem_type(labels), smooth=False))
             if not isinstance(outputs, dict):
                 outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
             return (loss, outputs) if return_outputs else loss
@@ -218,15 +254,14 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         outputs, clean, mixed, plan = self._forward(model, inputs, len(labels), mixture, site, weights)
         clean_logits, clean_soft = split_logits(clean, self._num_labels)
         mixed_logits, mixed_soft = split_logits(mixed, self._num_labels)
-        problem_type = self._problem_type(mixed_logits if clean_logits is None else clean_logits, labels)
+        row_loss = self._row_loss(self._problem_type(labels))
         parts = mixing_loss_parts(
             clean_logits, mixed_logits, labels, plan, **weights.as_dict(), **self.args.loss_options,
-            clean_soft=clean_soft, mixed_soft=mixed_soft, label_lam=label_lam, problem_type=problem_type,
-            reduction="sum",
+            clean_soft=clean_soft, mixed_soft=mixed_soft, label_lam=label_lam, row_loss=row_loss, reduction="sum",
         )  # fmt: skip
         # The gradients of all processes are averaged, so this makes the sum over their rows a mean over the rows.
-        scale = self.accelerator.num_processes / self._window_rows
-        parts = {name: part * scale for name, part in parts.items()}
+        sizes = {name: self._step_sizes["labels" if name in ROW_TERMS else "weights"] for name in parts}
+        parts = {name: part * (self.accelerator.num_processes / sizes[name]) for name, part in parts.items()}
         self._term_log.add(parts)
         loss = sum(parts.values()) * self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
@@ -283,7 +318,9 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     def _clean_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Plain loss of unmixed rows, summed over them: what saliency is the gradient of."""
         logits, _ = split_logits(logits, self._num_labels)
-        return supervised_loss(logits, labels, problem_type=self._problem_type(logits, labels), reduction="sum")
+        return supervised_loss(
+            logits, labels, row_loss=self._row_loss(self._problem_type(labels), smooth=False), reduction="sum"
+        )
 
     def _forward(
         self,
@@ -314,7 +351,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             return
         callee = model if self._sharded else self.accelerator.unwrap_model(model, keep_torch_compile=False)
         if not (self._probed or args.ignore_model_loss):
-            problem_type = self._problem_type(labels.new_empty(0, self._num_labels), labels)
+            problem_type = self._problem_type(labels)
             options = {"low_precision": self.accelerator.mixed_precision != "no", "sharded": self._sharded}
             check_model_loss(callee, inputs, labels, problem_type, **options)
         self._probed.add(kind)
@@ -326,11 +363,16 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         if self._soft_head is not None:
             check_soft_head(self._soft_head, inputs, rows)
 
-    def _problem_type(self, logits: torch.Tensor, labels: torch.Tensor) -> str:
+    def _row_loss(self, problem_type: str, *, smooth: bool = True) -> RowLoss:
+        """What the arguments say of the loss of one row."""
+        smoothing = self.args.label_smoothing_factor if smooth else 0.0
+        return RowLoss(problem_type, smoothing, function=self.row_loss, **self._label_weights)
+
+    def _problem_type(self, labels: torch.Tensor) -> str:
         """Read the kind of labels from the config, and note it there as Transformers' heads do in their loss."""
         config = self.accelerator.unwrap_model(self.model).config
         if config.problem_type is None:
-            config.problem_type = infer_problem_type(logits, labels)
+            config.problem_type = infer_problem_type(labels.new_empty(0, self._num_labels), labels)
         return config.problem_type
 
     # ---- Logging ----

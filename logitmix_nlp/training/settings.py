@@ -82,6 +82,16 @@ class MixSettings:
         "Label smoothing epsilon of every cross-entropy term, (1 - epsilon) y + epsilon / C (Szegedy et al., Sec. 7). "
         "Unset: the method's own, 0 for most."
     )
+    class_weights: Annotated[list | str | None, Setting(None)] = flag(
+        "Weights of the classes in every cross-entropy term: 'balanced' (n / (C * rows of the class), counted in the "
+        "training data), or a number for each class. Means are divided by the weights, as nn.CrossEntropyLoss does.",
+        nargs="+",
+    )
+    pos_weight: Annotated[list | str | None, Setting(None)] = flag(
+        "Multi-label: how much a label that is there counts beside one that is not, as in nn.BCEWithLogitsLoss; a "
+        "number for each label, or one for all.",
+        nargs="+",
+    )
     sim_norm: Annotated[str | None, Setting("mse")] = flag(
         "Norm of L_sim: 'mse' (mean square, the authors' code) or 'l2' (Euclidean, Eq. 3).", choices=SIM_NORMS
     )

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much labels weigh in the loss: `class_weights` and `pos_weight` as users write them, and as tensors."""
+
+import math
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers.utils import logging
+
+from logitmix_nlp.mixing.outputs import SetupError
+
+__all__ = ["dataset_labels", "label_weights", "read_weights"]
+
+logger = logging.get_logger(__name__)
+
+BALANCED = "balanced"
+LABEL_COLUMNS = ("labels", "label", "label_ids")
+NEEDS = {
+    "class_weights": ("'balanced' or one number of at least 0 for each class, not all 0", lambda x: x >= 0),
+    "pos_weight": ("one number above 0 for each label, or one for all", lambda x: x > 0),
+}
+
+
+def read_weights(name: str, given: Any) -> list[float] | str | None:
+    """Weights as numbers, from numbers, a tensor or words of a command line; `"balanced"` and `None` stay.
+
+    Raises:
+        ValueError: Saying what was given and what is allowed.
+    """
+    if given is None:
+        return None
+    allowed, fits = NEEDS[name]
+    values = given.tolist() if hasattr(given, "tolist") else given
+    values = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    words = " ".join(map(str, values)).strip("[]").replace(",", " ").split()
+    if name == "class_weights" and words == [BALANCED]:
+        return BALANCED
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if not any(numbers) or not all(math.isfinite(x) and fits(x) for x in numbers):
+        raise ValueError(f"{name} must be {allowed}, got {given!r}.")
+    return numbers
+
+
+def label_weights(args: Any, num_labels: int, dataset: Any, device: torch.device | str) -> dict[str, torch.Tensor]:
+    """Class weights and positive weights as [`RowLoss`] takes them.
+
+    Args:
+        args (`LogitMixTrainingArguments`): `class_weights` and `pos_weight` are read.
+        num_labels (`int`): Number of outputs of the model.
+        dataset (`Any`): Training data, whose labels are counted for `"balanced"`: `n / (num_labels * count)`, as in
+            scikit-learn. Without it, all classes weigh the same.
+        device (`torch.device` or `str`): Where the tensors go.
+
+    Returns:
+        `dict[str, torch.Tensor]`: Those that were given, float32 of shape `(num_labels,)`.
+
+    Raises:
+        SetupError: If the number of weights is not that of the labels, or labels cannot be counted, or a class has no
+            rows.
+    """
+    found = {}
+    for name in NEEDS:
+        weights = read_weights(name, getattr(args, name))
+        if weights == BALANCED:
+            if dataset is None:
+                logger.warning("class_weights='balanced' has no train_dataset to count: eval_loss is not weighted.")
+            weights = None if dataset is None else _balanced(count_classes(dataset_labels(dataset), num_labels))
+        if weights is None:
+            continue
+        if name == "pos_weight" and len(weights) == 1:
+            weights = weights * num_labels
+        if len(weights) != num_labels:
+            raise SetupError(f"{name} must hold one number for each of {num_labels} labels, got {len(weights)}.")
+        found[name] = torch.tensor(weights, dtype=torch.float32, device=device)
+    return found
+
+
+def _balanced(counts: torch.Tensor) -> list[float]:
+    empty = (counts == 0).nonzero().flatten().tolist()
+    if empty:
+        raise SetupError(
+            f"class_weights='balanced': class {empty[0]} has no rows in the training data; give the weights as "
+            "numbers, one for each class."
+        )
+    return (counts.sum() / (len(counts) * counts)).tolist()
+
+
+def dataset_labels(dataset: Any) -> torch.Tensor | None:
+    """All labels of a dataset, read as one column; `None` where they could only be read row by row, or not at all.
+
+    Args:
+        dataset (`Any`): A `datasets.Dataset` with a column of labels (one that is transformed as it is read has none),
+            a list of rows, or a dataset with all labels in an attribute `labels`.
+
+    Returns:
+        `torch.Tensor`: Of shape `(N,)` or `(N, C)`, in the order of the rows.
+    """
+    if isinstance(dataset, datasets.Dataset):
+        name = next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
+        if name is None or dataset.format["type"] == "custom":
+            return None
+        values = dataset.with_format("numpy", columns=[name])[:][name]
+    elif isinstance(dataset, Sequence) and len(dataset) and isinstance(dataset[0], Mapping):
+        name = next((name for name in LABEL_COLUMNS if name in dataset[0]), None)
+        values = [row.get(name) for row in dataset]
+    else:
+        values = getattr(dataset, "labels", None)
+        if not isinstance(dataset, Sized) or not isinstance(values, Sized) or len(values) != len(dataset):
+            return None
+    try:
+        return torch.as_tensor(values if isinstance(values, torch.Tensor) else np.asarray(values))
+    except (TypeError, ValueError):  # lists of several lengths, or labels that are no numbers
+        return None
+
+
+def count_classes(labels: torch.Tensor | None, num_labels: int) -> torch.Tensor:
+    """Rows of each class, `(num_labels,)`; of rows of probabilities, their sum.
+
+    Raises:
+        SetupError: If there are no labels to read, or they are no classes of the model.
+    """
+    if labels is None:
+        raise SetupError(
+            "class_weights='balanced' counts the labels of train_dataset, which cannot be read as a column here (a "
+            "stream, or rows made on the fly): give the weights as numbers, one for each class."
+        )
+    if labels.dim() == 2 and labels.shape[1] == num_labels:
+        return labels.double().sum(0)
+    if labels.is_floating_point() or labels.dim() != 1 or ((labels < 0) | (labels >= num_labels)).any():
+        raise SetupError(
+            f"class_weights='balanced' counts class ids in [0, {num_labels}), and the labels of train_dataset are "
+            f"others (shape {tuple(labels.shape)}, {labels.dtype}): give the weights as numbers, one for each class."
+        )
+    return torch.bincount(labels.long(), minlength=num_labels).double()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step with each loss of labels, in this process or as one of two of `test_label_losses`."""
+
+import json
+import os
+from pathlib import Path
+
+import tiny
+import torch
+from safetensors.torch import save_file
+
+from logitmix_nlp.functional import MixPlan
+from logitmix_nlp.mixing import mixers
+
+CLASS_WEIGHTS = [1.0, 3.0, 0.25]
+METHODS = ("vanilla", "mixup", "logitmix")
+KINDS = ("class_weights", "row_loss")
+
+
+def focal(logits, labels):
+    """Focal loss of each row, gamma 2."""
+    logp = logits.log_softmax(-1)[torch.arange(len(labels)), labels]
+    return -(1 - logp.exp()).square() * logp
+
+
+def rows(kind: str, count: int) -> list[dict]:
+    return tiny.rows(count)
+
+
+def neighbours(rows, *args, **kwargs):
+    """Pair rows 0-1, 2-3, … so that the pairs do not depend on how rows are dealt to processes and batches."""
+    return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
+
+
+def step(output: Path, kind: str, method: str, count: int, batch_size: int) -> tuple[dict, dict]:
+    """The losses and the gradients of one step of two batches on each process."""
+    recorder = tiny.GradientRecorder()
+    more = {"row_loss": focal} if kind == "row_loss" else {}
+    run = tiny.trainer(
+        output, rows(kind, count), callbacks=[recorder], mix_method=method, mix_site="embeddings", max_grad_norm=0.0,
+        per_device_train_batch_size=batch_size, gradient_accumulation_steps=2,
+        class_weights=CLASS_WEIGHTS if kind == "class_weights" else None,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None, **more,
+    )  # fmt: skip
+    run.train()
+    (gradients,) = recorder.steps
+    losses = {name: value for name, value in run.state.log_history[0].items() if name.startswith("loss")}
+    return losses, {name.removeprefix("module."): gradient for name, gradient in gradients.items()}
+
+
+def main(output: Path, count: int, batch_size: int) -> None:
+    mixers.sample_plan = neighbours
+    record = {}
+    for kind in KINDS:
+        for method in METHODS:
+            record[f"{kind}-{method}"], gradients = step(output, kind, method, count, batch_size)
+            if os.environ["RANK"] == "0":
+                save_file(gradients, output / f"{kind}-{method}.safetensors")
+    if os.environ["RANK"] == "0":
+        (output / "record.json").write_text(json.dumps(record))
+    torch.distributed.barrier()
