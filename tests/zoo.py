@@ -100,7 +100,7 @@ DROPOUTS = (
 )  # fmt: skip
 
 
-def build(name: str, seed: int = 0, *, fresh: bool = False, **overrides) -> tf.PreTrainedModel:
+def build(name: str, seed: int = 0, *, fresh: bool = False, tokens: bool = False, **overrides) -> tf.PreTrainedModel:
     """Tiny classifier of one architecture; where not `fresh`, convolutions are larger, so that signals get through."""
     torch.manual_seed(seed)
     config = {**TEXT_MODELS, **IMAGE_MODELS, **FRESH_MODELS}[name]()
@@ -109,7 +109,7 @@ def build(name: str, seed: int = 0, *, fresh: bool = False, **overrides) -> tf.P
             setattr(config, dropout, 0.0)
     for key, value in overrides.items():
         setattr(config, key, value)
-    family = "Sequence" if name in TEXT_MODELS else "Image"
+    family = ("Token" if tokens else "Sequence") if name in TEXT_MODELS else "Image"
     stock = f"{type(config).__name__.removesuffix('Config')}For{family}Classification"
     model = OWN_HEADS[name](config) if name in OWN_HEADS else getattr(tf, stock)(config)
     model.config.use_cache = False

@@ -10,7 +10,8 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 __all__ = ["Diverged", "SetupError", "check_classifier", "logits_of"]
 
 LOAD_A_CLASSIFIER = (
-    "load the model with AutoModelForSequenceClassification or AutoModelForImageClassification, which add one."
+    "load the model with AutoModelForSequenceClassification, AutoModelForTokenClassification or "
+    "AutoModelForImageClassification, which add one."
 )
 
 
@@ -46,7 +47,7 @@ def logits_of(outputs: Any, model: nn.Module) -> torch.Tensor:
         model (`nn.Module`): The model, for the message.
 
     Returns:
-        `torch.Tensor` of shape `(batch, num_labels)`: The logits.
+        `torch.Tensor` of shape `(batch, num_labels)`, or of tokens `(batch, tokens, num_labels)`: The logits.
 
     Raises:
         ValueError: If there is no such tensor; the message says how to load a classifier.
@@ -55,10 +56,17 @@ def logits_of(outputs: Any, model: nn.Module) -> torch.Tensor:
         logits = outputs.get("logits")
     else:
         logits = next((output for output in outputs if isinstance(output, torch.Tensor) and output.dim()), None)
-    if logits is None or logits.dim() != 2:
+    if logits is None or not (logits.dim() == 2 or _are_of_tokens(logits, model)):
         found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
         raise ValueError(
-            f"{type(model).__name__} returned {found}, not (batch, num_labels) of a classification head: "
-            f"{LOAD_A_CLASSIFIER}"
+            f"{type(model).__name__} returned {found}, not (batch, num_labels) of a classification head, or (batch, "
+            f"tokens, num_labels) of one for tokens: {LOAD_A_CLASSIFIER}"
         )
     return logits
+
+
+def _are_of_tokens(logits: torch.Tensor, model: nn.Module) -> bool:
+    """Whether there are as many as there are classes for each token, or twice as many, with the head of LaMix."""
+    config = getattr(getattr(model, "module", model), "config", None)  # `module`: of a distributed wrapper
+    classes = getattr(config, "num_labels", 0)
+    return logits.dim() == 3 and logits.shape[-1] in (classes, 2 * classes)

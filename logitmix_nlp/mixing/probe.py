@@ -173,7 +173,7 @@ def _check_and_measure(
     whole = None if alike is None else logits_of(model(**alike), model)
     for keep in keeps:
         run = partial(_logits, mixer, model, site=site, keep_clean=keep)
-        _compare(run(inputs, selves), expected.repeat(1 + keep, 1), "rows that are their own partners")
+        _compare(run(inputs, selves), torch.cat([expected] * (1 + keep)), "rows that are their own partners")
         if alike is not None:
             _compare(run(alike, swap)[-rows:], whole[swap.index], "rows replaced by their partners")
         mixed = run(inputs, others)[-rows:]

@@ -230,8 +230,9 @@ def check_soft_head(head: SoftLabelHead, inputs: dict[str, Any], rows: int) -> N
     finally:
         handle.remove()
         model.train(training)
-    outputs = made[-1].reshape(few, -1, logits.shape[-1]) if made else logits.new_empty(few, 0, logits.shape[-1])
-    if not (outputs == logits[:, None].to(outputs.dtype)).all(-1).any(1).all():
+    logits = logits.reshape(few, -1, logits.shape[-1])  # of one place in each row, or of every token
+    outputs = made[-1].reshape(few, -1, logits.shape[-1]) if made else logits[:, :0]
+    if not (outputs == logits.to(outputs.dtype)).all(-1).any(1).all():
         name = next(name for name, module in model.named_modules() if module is head.classifier)
         raise SetupError(
             f"lamix_beta below 1 needs a linear layer whose outputs are the logits, but those of {name} in "
@@ -243,12 +244,12 @@ def split_logits(logits: torch.Tensor | None, num_labels: int) -> tuple[torch.Te
     """Take apart what the model returns: logits, and `W_t S` if its columns are there.
 
     Args:
-        logits (`torch.Tensor` of shape `(B, num_labels)` or `(B, 2 * num_labels)`, *optional*): Of any rows.
+        logits (`torch.Tensor` of shape `(..., num_labels)` or `(..., 2 * num_labels)`, *optional*): Of rows or tokens.
         num_labels (`int`): Number of classes.
 
     Returns:
-        `tuple[torch.Tensor, torch.Tensor]`: Each of shape `(B, num_labels)`, or `None` where there is nothing.
+        `tuple[torch.Tensor, torch.Tensor]`: Each of shape `(..., num_labels)`, or `None` where there is nothing.
     """
     if logits is None or logits.shape[-1] == num_labels:
         return logits, None
-    return logits[:, :num_labels], logits[:, num_labels:]
+    return logits[..., :num_labels], logits[..., num_labels:]

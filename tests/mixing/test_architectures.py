@@ -14,6 +14,7 @@ from logitmix_nlp.mixing.sites import INPUT, find_blocks, find_pooler, find_site
 COUNT = 4
 MODELS = [*zoo.TEXT_MODELS, *zoo.IMAGE_MODELS]
 BYPASSED = {("bert-mean-head", "pooler")}  # its head looks at the blocks
+TOKEN_MODELS = ["bert", "roberta", "distilbert", "deberta-v2", "electra"]
 
 
 def plan():
@@ -87,9 +88,11 @@ def gradients(model, loss):
     return {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_site_equals_the_explicit_reference(name):
-    model, inputs = zoo.build(name).eval(), zoo.batch(name)
+@pytest.mark.parametrize(
+    ("name", "tokens"), [*((name, False) for name in MODELS), *((name, True) for name in TOKEN_MODELS)]
+)
+def test_every_site_equals_the_explicit_reference(name, tokens):
+    model, inputs = zoo.build(name, tokens=tokens).eval(), zoo.batch(name)
     sites = [site for site in find_sites(model, ",".join(list_sites(model))) if (name, site.name) not in BYPASSED]
     assert len(sites) >= 4
     mixer = SiteMixer(model)
@@ -98,7 +101,8 @@ def test_every_site_equals_the_explicit_reference(name):
     for site in sites:
         for keep_clean in (True, False):
             clean, mixed = reference(name, model, inputs, site.depth)
-            weights = torch.randn(2, COUNT, 3)
+            assert clean.shape == ((COUNT, 8, 3) if tokens else (COUNT, 3))
+            weights = torch.randn(2, *clean.shape)
             expected = gradients(model, (weights[0] * clean * keep_clean + weights[1] * mixed).sum())
             with mixer.installed():
                 logits = model(**mixer.activate(inputs, plan(), site, keep_clean=keep_clean)).logits
