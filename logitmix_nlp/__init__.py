@@ -9,8 +9,8 @@ from logitmix_nlp.torchvision_build import warn_of_torchvision
 
 if TYPE_CHECKING:
     from logitmix_nlp.calibration.callbacks import CalibrationCallback
-    from logitmix_nlp.calibration.evaluate_metrics import CalibrationMetric
-    from logitmix_nlp.calibration.metrics import compute_metrics_for
+    from logitmix_nlp.calibration.evaluate_metrics import CalibrationMetric, EntityMetric
+    from logitmix_nlp.calibration.metrics import TokenMetrics, compute_metrics_for
     from logitmix_nlp.calibration.pipelines import CalibratedTextClassificationPipeline
     from logitmix_nlp.calibration.stored_temperature import calibrated_logits
     from logitmix_nlp.calibration.temperature import TemperatureScaler, VectorScaler
@@ -27,10 +27,12 @@ _MODULES = {
     "CalibrationMetric": "calibration.evaluate_metrics",
     "CardOptions": "publishing.card",
     "DatasetFacts": "publishing.card",
+    "EntityMetric": "calibration.evaluate_metrics",
     "LogitMixMixin": "training.mixin",
     "LogitMixTrainer": "trainer",
     "LogitMixTrainingArguments": "training.arguments",
     "TemperatureScaler": "calibration.temperature",
+    "TokenMetrics": "calibration.metrics",
     "VectorScaler": "calibration.temperature",
     "calibrated_logits": "calibration.stored_temperature",
     "compute_metrics_for": "calibration.metrics",
@@ -42,10 +44,12 @@ __all__ = [
     "CalibrationMetric",
     "CardOptions",
     "DatasetFacts",
+    "EntityMetric",
     "LogitMixMixin",
     "LogitMixTrainer",
     "LogitMixTrainingArguments",
     "TemperatureScaler",
+    "TokenMetrics",
     "VectorScaler",
     "calibrated_logits",
     "compute_metrics_for",

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from logitmix_nlp.calibration.metrics import calibration_metrics
+from logitmix_nlp.functional.entities import count_entities, entity_scores, entity_type_scores
 
-__all__ = ["ArrayMetric", "CalibrationMetric"]
+__all__ = ["ArrayMetric", "CalibrationMetric", "EntityMetric"]
 
 INPUTS = """
 Args:
@@ -116,6 +117,41 @@ class CalibrationMetric(ArrayMetric):
 
     def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
         return calibration_metrics(predictions, references, self.n_bins, from_logits=self.from_logits)
+
+
+class EntityMetric(evaluate.Metric):
+    """Precision, recall and F1 of named entities, and the accuracy of the tags, as seqeval's default mode counts.
+
+    `predictions` and `references` are lists of tags, such as `["O", "B-person", "I-person"]`, one for each sentence.
+    Besides the overall figures there is an entry for each type of entity, as in seqeval. Rows are kept in memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(keep_in_memory=True)
+
+    def _build_data_dir(self) -> str:
+        """Where files would lie; the base class makes the folder."""
+        return self._data_dir_root
+
+    def _info(self) -> evaluate.MetricInfo:
+        tags = datasets.Sequence(datasets.Value("string"))
+        return evaluate.MetricInfo(
+            description="Precision, recall and F1 of named entities.",
+            citation="Tjong Kim Sang & De Meulder: Introduction to the CoNLL-2003 shared task, CoNLL 2003.",
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": tags, "references": tags}),
+        )
+
+    def _compute(self, predictions: list[list[str]], references: list[list[str]]) -> dict[str, Any]:
+        counts = count_entities(predictions, references)
+        pairs = [
+            pair
+            for found, wanted in zip(predictions, references, strict=True)
+            for pair in zip(found, wanted, strict=True)
+        ]
+        overall = {f"overall_{name}": value for name, value in entity_scores(counts).items()}
+        accuracy = sum(found == wanted for found, wanted in pairs) / max(len(pairs), 1)
+        return {**entity_type_scores(counts), **overall, "overall_accuracy": accuracy}
 
 
 def _require(predictions: Any, references: Any) -> None:

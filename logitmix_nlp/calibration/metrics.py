@@ -10,8 +10,9 @@ from sklearn import metrics as sk
 from transformers import EvalPrediction
 
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
-from logitmix_nlp.functional.checks import check_bins
+from logitmix_nlp.functional.checks import IGNORED, check_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
+from logitmix_nlp.functional.entities import EntityCounts, are_entity_tags, count_entities, entity_scores
 from logitmix_nlp.functional.metrics import metric_values
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.scores import ScoreSums, score_sums
@@ -19,12 +20,14 @@ from logitmix_nlp.functional.scores import ScoreSums, score_sums
 __all__ = [
     "LOWER_IS_BETTER",
     "ClassificationMetrics",
+    "TokenMetrics",
     "calibration_metrics",
     "class_scores",
     "compute_metrics_for",
     "first_output",
     "per_class_metrics",
     "scored_rows",
+    "tagged_tokens",
 ]
 
 LOWER_IS_BETTER = ("ece", "oe", "nll", "brier")  # fmt: skip
@@ -110,6 +113,8 @@ def per_class_metrics(
 class ClassificationMetrics:
     """Accuracy, ECE, OE, NLL and Brier score of a `Trainer`'s evaluation, at once or batch by batch.
 
+    Of token classification, logits `(N, T, C)` and labels `(N, T)`, every tagged token counts as a row.
+
     Labels of shape `(N, C)` are those of a multi-label classifier, whose metrics are `micro_f1` and `macro_f1` at
     probability 0.5, `subset_accuracy` (all labels of a row right), and `ece`, `nll` and `brier` as means over labels.
 
@@ -175,6 +180,51 @@ class ClassificationMetrics:
         return {**f1, "subset_accuracy": float(exact / rows), **_metrics(bins, scores)}
 
 
+class TokenMetrics(ClassificationMetrics):
+    """[`ClassificationMetrics`] over tagged tokens, and `precision`, `recall` and `f1` of the entities they mark.
+
+    Entities are those of [`functional.entities`], from the tags of each row alone, as seqeval counts them; without
+    them if the class names do not mark entities (`B-person`, `O`).
+
+    Example:
+        `TokenMetrics(model.config.id2label.values())` as `compute_metrics` of a `Trainer` of token classification.
+
+    Args:
+        names (`Sequence[str]`): Class names by id.
+        n_bins (`int`): Number of equal confidence bins `(a, b]` of ECE and OE.
+    """
+
+    def __init__(self, names: Sequence[str], n_bins: int = 15):
+        super().__init__(n_bins)
+        self.names = tuple(names)
+        self._marks = are_entity_tags(self.names)
+        self._entities: EntityCounts | None = None
+
+    def __call__(self, prediction: EvalPrediction, compute_result: bool | None = None) -> dict[str, float]:
+        """Score an evaluation, or add one batch to it; see [`ClassificationMetrics`]."""
+        scores = super().__call__(prediction, compute_result)
+        if not self._marks:
+            return scores
+        logits, labels = (_tensor(first_output(part)) for part in (prediction.predictions, prediction.label_ids))
+        counts = count_entities(self._tags(logits.argmax(-1), labels), self._tags(labels, labels))
+        if compute_result is None:
+            return {**entity_scores(counts), **scores}
+        if self._entities is not None:
+            counts = EntityCounts(*(mine + theirs for mine, theirs in zip(self._entities, counts, strict=True)))
+        self._entities = None if compute_result else counts
+        return {**entity_scores(counts), **scores} if compute_result else {}
+
+    def _tags(self, classes: torch.Tensor, labels: torch.Tensor) -> list[list[str]]:
+        """Names of the classes of each row's tagged tokens."""
+        rows = zip(classes, labels, strict=True)
+        return [[self.names[k] for k in row[of_row != IGNORED].tolist()] for row, of_row in rows]
+
+    def reset(self) -> None:
+        """Forget the batches added, after an evaluation that was broken off."""
+        super().reset()
+        self._entities = None
+
+
 def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> ClassificationMetrics:
     """What to pass as `compute_metrics` to any `Trainer` that fine-tunes a classifier, multi-label ones included.
 
@@ -205,12 +255,36 @@ def first_output(outputs: Any) -> Any:
     """The logits, or labels, out of what a `Trainer` predicts: an array, the first of a tuple, or those of batches."""
     if isinstance(outputs, list):  # eval_do_concat_batches=False
         batches = [first_output(batch) for batch in outputs]
+        if len({batch.shape[1:] for batch in batches}) > 1:  # of tokens, padded batch by batch
+            width = max(batch.shape[1] for batch in batches)
+            batches = [_padded(np.asarray(batch), width) for batch in batches]
         return torch.cat(batches) if isinstance(batches[0], torch.Tensor) else np.concatenate(batches)
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
+def _padded(batch: np.ndarray, width: int) -> np.ndarray:
+    """Logits or labels of tokens, padded on the right as a `Trainer` does."""
+    more = [(0, 0), (0, width - batch.shape[1]), *[(0, 0)] * (batch.ndim - 2)]
+    return np.pad(batch, more, constant_values=IGNORED)
+
+
+def tagged_tokens(logits: Any, labels: Any) -> tuple[Any, Any]:
+    """Logits `(M, C)` and labels `(M,)` of the tokens that have a tag, row after row; what is of rows stays.
+
+    Args:
+        logits (`np.ndarray` or `torch.Tensor`): `(N, T, C)` of tokens, or of any other shape.
+        labels (`np.ndarray` or `torch.Tensor`): `(N, T)` with -100 for tokens without a tag, or of rows.
+    """
+    if logits.ndim != 3:
+        return logits, labels
+    tagged = labels != IGNORED
+    return logits[tagged], labels[tagged]
+
+
 def scored_rows(prediction: EvalPrediction, *, is_regression: bool = False) -> tuple[Any, Any]:
     """Logits `(N, C)` and labels `(N,)` or `(N, C)` of an evaluation, whatever form a `Trainer` gives them.
+
+    Of token classification, `N` counts the tagged tokens, see [`tagged_tokens`].
 
     Args:
         prediction (`EvalPrediction`): Arrays or tensors, tuples that begin with them, or lists of those of batches.
@@ -227,7 +301,7 @@ def scored_rows(prediction: EvalPrediction, *, is_regression: bool = False) -> t
             "Predictions are one number per row, not logits of shape (N, C), which calibration is computed from: "
             "let preprocess_logits_for_metrics return the logits, or leave it out."
         )
-    return logits, labels
+    return tagged_tokens(logits, labels)
 
 
 def _f1(confusion: np.ndarray) -> float:

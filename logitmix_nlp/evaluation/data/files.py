@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reader of data files, csv, tsv, json, jsonl and parquet, and of `save_to_disk`; each fault is named by its place."""
+"""Reader of data files, csv, tsv, json, jsonl, parquet and conll, and of `save_to_disk`; faults are named by place."""
 
 import csv
 import io
@@ -16,9 +16,11 @@ from datasets.table import InMemoryTable
 
 from logitmix_nlp.evaluation.data.lines import is_number, read_lines, require_file
 
-__all__ = ["FILE_TYPES", "SAVED_NAME", "is_data_file", "read_data_file", "read_saved"]
+__all__ = ["CONLL_COLUMNS", "FILE_TYPES", "SAVED_NAME", "is_data_file", "read_data_file", "read_saved"]
 
 SAVED_NAME = "dataset_dict.json"
+CONLL_COLUMNS = ("tokens", "ner_tags")
+DOCUMENT = "-DOCSTART-"
 
 _NOT_SPACE = re.compile(r"\S")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -32,7 +34,9 @@ def read_data_file(path: str | Path, label_column: str | None = "label") -> Data
         path (`str` or `Path`): File whose extension is one of `FILE_TYPES`, in any case. In a `.csv` quotes follow the
             usual rules, in a `.tsv` they are text. Both need a header line, and their cells stay strings except for
             the labels. A `.csv` whose header has semicolons and no comma is separated by them. A `.json` or `.jsonl`
-            holds a list of objects, an object per row on one line or on several, or one object with such a list.
+            holds a list of objects, an object per row on one line or on several, or one object with such a list. A
+            `.conll` holds a word per line and blank lines between sentences, which become the rows: `tokens`, the
+            first columns, and `ner_tags`, the last ones, if there are two or more (by tab, else by spaces).
         label_column (`str`): Column that is turned into integers or floats if all its cells are such; an empty cell
             becomes `None`. `None` leaves all cells strings.
 
@@ -245,5 +249,28 @@ def _read_parquet(path: Path, label_column: str | None) -> Dataset:
     return Dataset(InMemoryTable(table))
 
 
-_READERS = {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_json, ".parquet": _read_parquet, ".tsv": _read_tsv}
+def _read_conll(path: Path, label_column: str | None) -> Dataset:
+    """Sentences of words; lines `-DOCSTART-` between documents are left out."""
+    sentences: list[list[list[str]]] = [[]]
+    width = 0
+    for number, line in enumerate(read_lines(path), start=1):
+        cells = line.rstrip().split("\t") if "\t" in line.strip() else line.split()
+        if not cells or cells == [""] or cells[0] == DOCUMENT:
+            sentences.append([])
+            continue
+        width = width or len(cells)
+        if len(cells) != width or not all(cells):
+            raise ValueError(f"{path}:{number}: found {len(cells)} columns, expected {width} as in the lines before.")
+        sentences[-1].append([cells[0].strip(), cells[-1].strip()])
+    sentences = [words for words in sentences if words]
+    if not sentences:
+        raise ValueError(f"{path} holds no words.")
+    columns = [[[cells[place] for cells in words] for words in sentences] for place in (0, 1)]
+    return Dataset.from_dict(dict(zip(CONLL_COLUMNS[: min(width, 2)], columns, strict=False)))
+
+
+_READERS = {
+    ".csv": _read_csv, ".json": _read_json, ".jsonl": _read_json, ".parquet": _read_parquet, ".tsv": _read_tsv,
+    ".conll": _read_conll,
+}  # fmt: skip
 FILE_TYPES = tuple(_READERS)
