@@ -118,6 +118,13 @@ def test_swapping_the_images_swaps_the_mask(n_labels):
     torch.testing.assert_close(swapped.total(1 - solve_mask(energy)), energy.total(solve_mask(energy)))
 
 
+@pytest.mark.parametrize("n_labels", [2, 3, 4, 5])
+def test_neither_image_of_a_pair_is_preferred(n_labels):
+    energy, _, _ = example("flat", 300, 8, n_labels=n_labels)
+    swapped = energy._replace(own=energy.partner, partner=energy.own, prior=energy.prior.flip(1))
+    assert solve_mask(energy).mean() + solve_mask(swapped).mean() == pytest.approx(1.0, abs=0.005)
+
+
 def test_images_do_not_influence_each_other():
     energy = random_energy(12, 8, 3)
     alone = [solve_mask(MaskEnergy(*(field[row : row + 1] for field in energy))) for row in range(12)]

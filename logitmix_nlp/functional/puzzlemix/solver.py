@@ -58,7 +58,7 @@ def _starts(energy: MaskEnergy, relaxed: list[torch.Tensor]) -> list[list[torch.
     """Masks to improve: the relaxed one rounded, and the constant ones; for two labels also other roundings."""
     steps = energy.prior.shape[1] - 1
     ones = torch.ones_like(energy.own)
-    shifts, masks = (0.0,), [level * ones for level in (0.0, (steps // 2) / steps, 1.0)]
+    shifts, masks = (0.0,), [level / steps * ones for level in range(steps + 1)]
     if steps == 1:
         cheaper = energy.own + energy.prior[:, 1:, None] < energy.partner + energy.prior[:, :1, None]
         shifts, masks = (-0.3, -0.15, 0.0, 0.15, 0.3), [0.0 * ones, ones, cheaper.to(ones)]
