@@ -148,7 +148,7 @@ def _with_seeds(grid: ResultGrid, table: Table) -> Table:
     over = f"Mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "One seed"
     others = any(cell.n not in (seeds, None) for _, row in table.rows for cell in row if cell is not None)
     note = over + (", or over n where a cell says so" if others else "")
-    note += "; the best figure of a column is bold." if any(column.best for column in table.columns) else "."
+    note += "; the best value of a column is bold." if any(column.best for column in table.columns) else "."
     return replace(table, notes=(*table.notes, note, *[AVERAGED] * bool(grid.ensembles)))
 
 

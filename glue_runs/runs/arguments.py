@@ -131,7 +131,7 @@ class DataArguments:
 
 @dataclass
 class OutputArguments:
-    """What a run leaves in `output_dir` beside its figures."""
+    """What a run leaves in `output_dir` beside its metrics."""
 
     save_predictions: bool = field(
         default=False,

@@ -211,7 +211,7 @@ def _arguments_left(folder: Path, names: Collection[str]) -> dict[str, Any]:
 
 
 def check_results(output_dir: str | Path) -> None:
-    """Refuse a finished run whose `all_results.json`, to which an evaluation adds its figures, cannot be read."""
+    """Refuse a finished run whose `all_results.json`, to which an evaluation adds its metrics, cannot be read."""
     path = Path(output_dir) / ALL_RESULTS_NAME
     try:
         if path.is_file():

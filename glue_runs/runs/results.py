@@ -57,7 +57,7 @@ class RunResult:
         task (`str`): GLUE task.
         method (`str`): Method specification, see [`glue_runs.runs.recipe.parse_method`].
         seed (`int`): Random seed.
-        metrics (`dict`): All figures of `all_results.json`, such as `eval_matthews_correlation` and `eval_ece`.
+        metrics (`dict`): All metrics of `all_results.json`, such as `eval_matthews_correlation` and `eval_ece`.
         config (`dict`): The flags that were given, without tokens.
         command (`list` of `str`): Command line that repeats the run.
         versions (`dict`): Versions of Python and of the packages that decide what is computed.

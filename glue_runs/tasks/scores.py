@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The official GLUE scores, computed without a network, and the calibration figures beside them."""
+"""The official GLUE scores, computed without a network, and the calibration metrics beside them."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -157,7 +157,7 @@ def make_compute_metrics(
         n_bins (`int`): Number of confidence bins of `ece` and `oe`.
         positive_label (`int`): Class id that F1 counts as positive.
         by_class (`bool`): Whether `macro_f1` and `balanced_accuracy` are added, for data that has no score of its own.
-        multi_label (`bool`): Whether a row may have several classes; then the figures are those of
+        multi_label (`bool`): Whether a row may have several classes; then the metrics are those of
             [`logitmix_nlp.calibration.metrics.ClassificationMetrics`].
 
     Returns:
@@ -201,16 +201,16 @@ def check_best_metric(trainer: Trainer, *, is_regression: bool, multi_label: boo
         return
     labels = rows if multi_label else np.arange(2)
     made_up = EvalPrediction(rows[:, :1] if is_regression else rows, labels)
-    figures = () if args.prediction_loss_only else trainer.compute_metrics(made_up)
+    metrics = () if args.prediction_loss_only else trainer.compute_metrics(made_up)
     sets = trainer.eval_dataset
     prefixes = [f"{name}_" for name in sets] if isinstance(sets, dict) else [""]
-    names = [f"{prefix}{name}" for prefix in prefixes for name in ("loss", *figures)]
+    names = [f"{prefix}{name}" for prefix in prefixes for name in ("loss", *metrics)]
     times = [
         f"{prefix}{name}" for prefix in prefixes for name in ("runtime", "samples_per_second", "steps_per_second")
     ]
     if args.metric_for_best_model.removeprefix("eval_") not in (*names, *times):
         raise ValueError(
-            f"metric_for_best_model={args.metric_for_best_model!r} is none of the figures of an evaluation, which "
+            f"metric_for_best_model={args.metric_for_best_model!r} is none of the metrics of an evaluation, which "
             f"are: {', '.join(names)}."
         )
 

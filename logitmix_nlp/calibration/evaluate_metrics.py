@@ -123,7 +123,7 @@ class EntityMetric(evaluate.Metric):
     """Precision, recall and F1 of named entities, and the accuracy of the tags, as seqeval's default mode counts.
 
     `predictions` and `references` are lists of tags, such as `["O", "B-person", "I-person"]`, one for each sentence.
-    Besides the overall figures there is an entry for each type of entity, as in seqeval. Rows are kept in memory.
+    Besides the overall metrics there is an entry for each type of entity, as in seqeval. Rows are kept in memory.
     """
 
     def __init__(self) -> None:

@@ -144,13 +144,13 @@ def _metric_table(study: Study, fitted_on: str) -> Table:
     if with_ends:
         notes.append(
             "In brackets: 95% bootstrap intervals over the rows. Those of ECE, OE, adaptive and class-wise ECE are "
-            "basic ones, cut off at 0: chance alone raises these figures, and the interval is corrected for that "
-            "where the figure is not, so that the figure may lie near the upper end or above it, which is then said. "
+            "basic ones, cut off at 0: chance alone raises these metrics, and the interval is corrected for that "
+            "where the value is not, so that the value may lie near the upper end or above it, which is then said. "
             "MCE has none: a bin of one row may decide it."
         )
     notes += [f"The temperature was fitted on {fitted_on}."] if fitted_on else []
     columns = tuple(Column(name, decimals=4, interval=with_ends) for name in variants)
-    return Table("calibration", "Accuracy and calibration", "figure", columns, tuple(rows), tuple(notes))
+    return Table("calibration", "Accuracy and calibration", "metric", columns, tuple(rows), tuple(notes))
 
 
 def _class_table(study: Study) -> Table:

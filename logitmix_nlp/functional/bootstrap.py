@@ -31,7 +31,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(
-    figure: Callable[..., torch.Tensor],
+    metric: Callable[..., torch.Tensor],
     *rows: torch.Tensor,
     level: float = 0.95,
     n_resamples: int = 1000,
@@ -45,7 +45,7 @@ def bootstrap_interval(
         `bootstrap_interval(expected_calibration_error, logits, labels, n_bins=15, from_logits=True)`
 
     Args:
-        figure (`Callable`): Takes `rows` and `options`, returns a scalar; any metric of this package.
+        metric (`Callable`): Takes `rows` and `options`, returns a scalar; any metric of this package.
         rows (`torch.Tensor`): Tensors of equal length, such as logits and labels; NumPy arrays are taken too.
         level (`float`): Coverage of the interval, in `(0, 1)`.
         n_resamples (`int`): How often the rows are drawn; at least `2 / (1 - level)`, so that the ends are seen.
@@ -54,29 +54,28 @@ def bootstrap_interval(
             ECE and MCE: of those, percentile intervals lie too high, and basic ones, which may reach below 0, take
             that bias off.
         generator (`torch.Generator`, *optional*): Source of the draws, on the CPU; torch's global one if not given.
-        options (`Any`): Passed to `figure` by name.
+        options (`Any`): Passed to `metric` by name.
 
     Returns:
         `Interval`: Value and ends, as floats.
 
     Raises:
         ValueError: On tensors of unequal length, no rows, or `level`, `n_resamples` or `method` out of range; and what
-            `figure` raises, also on a resample it cannot be computed for (AUROC without wrong rows, say).
+            `metric` raises, also on a resample it cannot be computed for (AUROC without wrong rows, say).
     """
-    methods = {"figure": method}
-    (found,) = bootstrap_intervals(
-        lambda *drawn: {"figure": figure(*drawn, **options)},
+    (interval,) = bootstrap_intervals(
+        lambda *drawn: {"metric": metric(*drawn, **options)},
         *rows,
         level=level,
         n_resamples=n_resamples,
-        methods=methods,
+        methods={"metric": method},
         generator=generator,
     ).values()
-    return found
+    return interval
 
 
 def bootstrap_intervals(
-    figures: Callable[..., Mapping[str, torch.Tensor]],
+    metrics: Callable[..., Mapping[str, torch.Tensor]],
     *rows: torch.Tensor,
     level: float = 0.95,
     n_resamples: int = 1000,
@@ -86,7 +85,7 @@ def bootstrap_intervals(
     """Bootstrap intervals of several metrics from the same resamples, see [`bootstrap_interval`].
 
     Args:
-        figures (`Callable`): Takes `rows`, returns named scalars: of all rows, and of every resample, the same names.
+        metrics (`Callable`): Takes `rows`, returns named scalars: of all rows, and of every resample, the same names.
         rows (`torch.Tensor`): Tensors of equal length; NumPy arrays are taken too.
         level (`float`): Coverage of each interval, in `(0, 1)`.
         n_resamples (`int`): How often the rows are drawn.
@@ -108,12 +107,12 @@ def bootstrap_intervals(
     lengths = [len(tensor) for tensor in rows]
     if not rows or len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"Expected tensors of one length, at least 1, got lengths {lengths}.")
-    values = {name: float(value) for name, value in figures(*rows).items()}
+    values = {name: float(value) for name, value in metrics(*rows).items()}
     resampled = torch.empty(n_resamples, len(values), dtype=torch.float64)
     for draw in range(n_resamples):
         index = torch.randint(lengths[0], (lengths[0],), generator=generator)
-        found = figures(*(tensor[index.to(tensor.device)] for tensor in rows))
-        resampled[draw] = torch.tensor([float(found[name]) for name in values], dtype=torch.float64)
+        drawn = metrics(*(tensor[index.to(tensor.device)] for tensor in rows))
+        resampled[draw] = torch.tensor([float(drawn[name]) for name in values], dtype=torch.float64)
     return {
         name: interval_of(value, column, (methods or {}).get(name, "percentile"), level)
         for (name, value), column in zip(values.items(), resampled.T, strict=True)

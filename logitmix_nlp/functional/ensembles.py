@@ -13,7 +13,7 @@ class EnsembleScores(NamedTuple):
 
     Args:
         log_probs (`torch.Tensor` of shape `(N, C)`): `log p`, where `p` is the mean of the members' probabilities.
-            Scores for every figure of this package that takes logits: their softmax is `p`. (The energy of
+            Scores for every metric of this package that takes logits: their softmax is `p`. (The energy of
             [`ood_scores`] alone says nothing here: it is 0.)
         entropy (`torch.Tensor` of shape `(N,)`): `-sum_c p_c log p_c` in `[0, log C]` nats, all that is unsure.
         mutual_information (`torch.Tensor` of shape `(N,)`): The entropy less the mean entropy of the members, in

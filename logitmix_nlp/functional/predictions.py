@@ -41,7 +41,7 @@ def checked_predictions(
             f"Expected {len(scores)} integer labels of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}."
         )
     if len(scores) == 0:
-        raise ValueError("No rows: a calibration figure needs at least one.")
+        raise ValueError("No rows: a calibration metric needs at least one.")
     low, high = scores.aminmax()
     if not torch.isfinite(low) or not torch.isfinite(high):
         rows = (~torch.isfinite(scores)).any(-1).nonzero().flatten()

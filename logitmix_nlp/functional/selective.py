@@ -36,7 +36,7 @@ class RiskCoverage(NamedTuple):
 class RowConfidences(NamedTuple):
     """Confidence of each row and whether it is predicted rightly. Those of shards are joined with `+`.
 
-    Every figure sorts the rows and treats rows of equal confidence alike, so that it does not depend on their order:
+    Every metric sorts the rows and treats rows of equal confidence alike, so that it does not depend on their order:
     those of shards in any order give bitwise the value of the whole.
 
     Args:

@@ -215,7 +215,7 @@ def cut_rows(rows: Dataset, limit: int | None, *, label_column: str, where: str,
             text = f"{where}: {limit} rows hold {left} of {there} classes"
             if train:
                 raise ValueError(f"{text}, the model could not learn the others: raise --max_train_samples.")
-            logger.warning("%s; figures on them say nothing about the others: raise the limit.", text)
+            logger.warning("%s; results on them say nothing about the others: raise the limit.", text)
     return cut
 
 

@@ -167,7 +167,7 @@ def interval_words(value: float, low: float, high: float, show: Callable[[float]
     """
     ends = show(low), show(high)
     outside = (value < low and show(value) != ends[0]) or (value > high and show(value) != ends[1])
-    return [f"[{ends[0]}, {ends[1]}]"] + ["(excludes the figure)"] * outside
+    return [f"[{ends[0]}, {ends[1]}]"] + ["(excludes the value)"] * outside
 
 
 def to_text(table: Table) -> str:

@@ -79,10 +79,10 @@ def test_an_interval_that_excludes_its_figure_says_so_in_the_cell():
     """As printed: 0.1004 lies outside of [0.1001, 0.1003], but to three digits all are 0.100."""
     ends = [(0.0, 0.05), (0.15, 0.2), (0.0, 0.2), (0.1, 0.2), (0.0, 0.1)]
     found = cells(*(Estimate(0.1, low=low, high=high) for low, high in ends), interval=True)
-    assert [cell.details[1:] for cell in found] == [("(excludes the figure)",)] * 2 + [()] * 3
+    assert [cell.details[1:] for cell in found] == [("(excludes the value)",)] * 2 + [()] * 3
     close = Estimate(0.1004, low=0.1001, high=0.1003)
     (four,), (three,) = (cells(close, interval=True, decimals=decimals) for decimals in (4, 3))
-    assert four.details == ("[0.1001, 0.1003]", "(excludes the figure)")
+    assert four.details == ("[0.1001, 0.1003]", "(excludes the value)")
     assert three.details == ("[0.100, 0.100]",)
 
 

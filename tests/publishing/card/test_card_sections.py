@@ -28,7 +28,7 @@ def test_an_interval_that_excludes_its_figure_says_so_in_the_cell(tmp_path):
     text = write_card(tmp_path, facts=card_runs.facts(evaluations=(evaluation,), missing=None)).read_text()
     cells = [line.split(" | ")[1:] for line in text.splitlines() if line.startswith(("| ECE", "| NLL", "| Acc"))]
     assert cells == [
-        ["0.1000", "[0.0000, 0.0500] (excludes the figure) |"], ["0.1000", "[0.0000, 0.2000] |"], ["0.5000", "– |"],
+        ["0.1000", "[0.0000, 0.0500] (excludes the value) |"], ["0.1000", "[0.0000, 0.2000] |"], ["0.5000", "– |"],
     ]  # fmt: skip
 
 
