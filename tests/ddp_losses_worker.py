@@ -14,7 +14,7 @@ from logitmix_nlp.mixing import mixers
 
 CLASS_WEIGHTS = [1.0, 3.0, 0.25]
 METHODS = ("vanilla", "mixup", "logitmix")
-KINDS = ("class_weights", "row_loss")
+KINDS = ("class_weights", "row_loss", "soft")
 
 
 def focal(logits, labels):
@@ -24,7 +24,11 @@ def focal(logits, labels):
 
 
 def rows(kind: str, count: int) -> list[dict]:
-    return tiny.rows(count)
+    """Rows with classes, or with probabilities of them."""
+    if kind != "soft":
+        return tiny.rows(count)
+    probabilities = torch.randn(count, 3, generator=torch.Generator().manual_seed(3)).softmax(-1).tolist()
+    return [{**row, "labels": label} for row, label in zip(tiny.rows(count), probabilities, strict=True)]
 
 
 def neighbours(rows, *args, **kwargs):

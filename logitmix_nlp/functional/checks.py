@@ -14,6 +14,7 @@ __all__ = [
     "REGRESSION",
     "SINGLE_LABEL",
     "SOFT_LABEL",
+    "are_probabilities",
     "check_bins",
     "check_images",
     "check_label_values",
@@ -35,6 +36,7 @@ SOFT_LABEL = "soft_label_classification"
 PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION, SOFT_LABEL)
 ONE_CLASS = (SINGLE_LABEL, SOFT_LABEL)  # one choice between classes
 IGNORED = -100  # label of a token that has none, as in Transformers and PyTorch
+SUM_SLACK = 0.01 + 1e-6  # how far the sum of a soft label, rounded to a few decimals, may be off 1
 MOST_BINS = 1_000_000  # more would only fill the memory: 15 are usual
 
 
@@ -174,19 +176,27 @@ def check_targets(logits: torch.Tensor, labels: torch.Tensor, problem_type: str)
         )
 
 
-def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
-    """Refuse class indices outside `[0, num_labels)` and scores that are not finite. Reads the values (a device sync).
+def check_label_values(
+    labels: torch.Tensor, num_labels: int, problem_type: str | None = None, where: str = "a batch"
+) -> None:
+    """Refuse class indices outside `[0, num_labels)`, scores that are not finite and probabilities that are none.
+
+    Reads the values, so on a GPU it waits for them.
 
     Args:
         labels (`torch.Tensor`): Class indices `(B,)`, or of tokens `(B, T)` with -100 for those without a tag, or
             floating point targets of any shape.
         num_labels (`int`): Number of outputs of the model.
+        problem_type (`str`, *optional*): If one class is to be chosen, floats `(B, num_labels)` are probabilities.
+        where (`str`): What the rows are of, for the error.
 
     Raises:
-        ValueError: Naming the first offending value and its row in the batch.
+        ValueError: Naming the first offending value and its row.
     """
     if labels.is_floating_point():
         bad, allowed = ~torch.isfinite(labels), "finite"
+        if labels.dim() == 2 and problem_type in ONE_CLASS:
+            bad, allowed = ~are_probabilities(labels), "probabilities of the classes, which sum to 1"
     elif num_labels > 1:
         bad, allowed = (labels < 0) | (labels >= num_labels), f"in [0, {num_labels})"
         if labels.dim() == 2:
@@ -197,9 +207,14 @@ def check_label_values(labels: torch.Tensor, num_labels: int) -> None:
         row = bad.nonzero()[0, 0].item()
         value = labels[row] if labels.is_floating_point() else labels[row][bad[row]].flatten()[0]
         raise ValueError(
-            f"Training labels must be {allowed}, got {value.tolist()} in row {row} of a batch: "
+            f"Training labels must be {allowed}, got {value.tolist()} in row {row} of {where}: "
             "check the dataset, and leave unlabelled rows out."
         )
+
+
+def are_probabilities(rows: torch.Tensor) -> torch.Tensor:
+    """Whether the numbers of each row are at least 0 and sum to 1 within 0.01, booleans `(B,)` for `(B, C)`."""
+    return (rows >= 0).all(1) & ((rows.double().sum(1) - 1).abs() <= SUM_SLACK)
 
 
 def check_pairs(x: torch.Tensor, plan: Any) -> None:

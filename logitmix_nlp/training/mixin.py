@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
-from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values, check_row_loss
+from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, SOFT_LABEL, check_label_values, check_row_loss
 from logitmix_nlp.functional.losses import supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, mixture_count
 from logitmix_nlp.functional.mixing_loss import ROW_TERMS, mixing_loss_parts
-from logitmix_nlp.functional.row_loss import RowFunction, RowLoss, infer_problem_type
+from logitmix_nlp.functional.row_loss import RowFunction, RowLoss
 from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_mixer, draw_mixture, mixing_sites
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
@@ -29,7 +30,7 @@ from logitmix_nlp.training.arguments import (
     warn_of_lone_rows,
 )
 from logitmix_nlp.training.checked_trainer import CheckedMixin
-from logitmix_nlp.training.label_weights import label_weights
+from logitmix_nlp.training.labels import kind_of_labels, label_weights, loader_labels
 from logitmix_nlp.training.methods import (
     LossWeights,
     mixing_needs,
@@ -173,6 +174,14 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                 stack.enter_context(self._soft_head.installed(detach_features=self.args.lamix_detach_features))
             return super()._inner_training_loop(*args, **kwargs)
 
+    def get_train_dataloader(self) -> DataLoader:
+        """The other class's; labels are looked at before the first step, or as each batch is made."""
+        loader, config = super().get_train_dataloader(), self.accelerator.unwrap_model(self.model).config
+        labels = loader_labels(loader, self._num_labels, config.problem_type)
+        if labels is not None and labels.is_floating_point():  # of numbers collators make either kind
+            self._problem_type(labels, complete=True)
+        return loader
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Fetch the batches of one optimizer step; count and weigh their rows over all processes."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -182,7 +191,6 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                     f"A training batch has no 'labels', only {', '.join(batch)}: name the label column 'label' or "
                     "'labels', or set remove_unused_columns=False."
                 )
-            check_label_values(batch["labels"], self._num_labels)
         sizes = self._step_sizes = self._gather_sizes([batch["labels"] for batch in batches], device)
         # Terms of mixtures are means over the mixtures of the step, not over its rows.
         self._mixture_weight = (sizes["rows"] / sizes["mixtures"]).item() if self.args.mix_share < 1.0 else 1.0
@@ -241,7 +249,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         inputs = dict(inputs)
         labels = inputs.pop("labels")
         if not model.training:
-            check_label_values(labels, self._num_labels)
+            check_label_values(labels, self._num_labels, self._problem_type(labels))
             outputs = model(**inputs)
             logits = scale_outputs(logits_of(outputs, model), self._temperature)
             loss = supervised_loss(logits, labels, row_loss=self._row_loss(self._problem_type(labels), smooth=False))
@@ -368,12 +376,19 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         smoothing = self.args.label_smoothing_factor if smooth else 0.0
         return RowLoss(problem_type, smoothing, function=self.row_loss, **self._label_weights)
 
-    def _problem_type(self, labels: torch.Tensor) -> str:
-        """Read the kind of labels from the config, and note it there as Transformers' heads do in their loss."""
+    def _problem_type(self, labels: torch.Tensor, *, complete: bool = False) -> str:
+        """The kind of labels, `complete` if they are all there are.
+
+        The config is told, as by Transformers' heads in their loss; of soft labels, which these do not know, that a
+        row has one class.
+        """
         config = self.accelerator.unwrap_model(self.model).config
         if config.problem_type is None:
-            config.problem_type = infer_problem_type(labels.new_empty(0, self._num_labels), labels)
-        return config.problem_type
+            config.problem_type = kind_of_labels(labels, self._num_labels, complete=complete)
+        if config.problem_type == SOFT_LABEL:
+            config.problem_type = SINGLE_LABEL
+        soft = config.problem_type == SINGLE_LABEL and labels.is_floating_point() and labels.dim() == 2
+        return SOFT_LABEL if soft else config.problem_type
 
     # ---- Logging ----
 

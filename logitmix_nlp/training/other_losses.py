@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
-from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION
+from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, SOFT_LABEL
 from logitmix_nlp.functional.losses import supervised_loss
 from logitmix_nlp.mixing.model_modes import evaluation_mode, stirred
 from logitmix_nlp.mixing.outputs import SetupError, logits_of
@@ -118,6 +118,8 @@ def check_model_loss(
     Raises:
         SetupError: Naming the argument that says to go on.
     """
+    if problem_type == SOFT_LABEL:  # no head of Transformers has a loss for them
+        labels, problem_type = labels.argmax(-1), SINGLE_LABEL
     rows = len(labels)
     index = torch.arange(min(rows, ROWS))
     batch = take_rows(inputs, rows, index)

@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much labels weigh in the loss: `class_weights` and `pos_weight` as users write them, and as tensors."""
+"""Labels of the training data: read as one column where that can be, checked, told apart, and weighed by class."""
 
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
+from transformers import DataCollatorWithPadding, DefaultDataCollator, default_data_collator
 from transformers.utils import logging
 
+from logitmix_nlp.functional.checks import (
+    MULTI_LABEL,
+    SOFT_LABEL,
+    are_probabilities,
+    check_label_values,
+)
+from logitmix_nlp.functional.row_loss import infer_problem_type
 from logitmix_nlp.mixing.outputs import SetupError
 
-__all__ = ["dataset_labels", "label_weights", "read_weights"]
+__all__ = ["CheckedCollator", "dataset_labels", "kind_of_labels", "label_weights", "loader_labels", "read_weights"]
 
 logger = logging.get_logger(__name__)
 
@@ -138,3 +148,83 @@ def count_classes(labels: torch.Tensor | None, num_labels: int) -> torch.Tensor:
             f"others (shape {tuple(labels.shape)}, {labels.dtype}): give the weights as numbers, one for each class."
         )
     return torch.bincount(labels.long(), minlength=num_labels).double()
+
+
+def kind_of_labels(labels: torch.Tensor, num_labels: int, *, complete: bool) -> str:
+    """Name the kind of labels by their type and, for several floats a row, their values.
+
+    Args:
+        labels (`torch.Tensor`): Of a batch or of a dataset.
+        num_labels (`int`): Number of outputs of the model.
+        complete (`bool`): Whether these are all labels of the training data. Some of them that happen to be 1 and 0
+            with a single 1 in each row are taken for those of several labels a row, as Transformers does.
+
+    Returns:
+        `str`: One of `config.problem_type`'s values, or `"soft_label_classification"`.
+
+    Raises:
+        SetupError: If all labels are 1 and 0 with a single 1 in each row, which may be probabilities or not.
+    """
+    kind = infer_problem_type(labels.new_empty(0, num_labels), labels)
+    if kind != MULTI_LABEL or labels.dim() != 2 or labels.shape[1] != num_labels:
+        return kind
+    if not len(labels) or not are_probabilities(labels).all():
+        return MULTI_LABEL
+    if ((labels > 0) & (labels < 1)).any():
+        return SOFT_LABEL
+    if complete:
+        raise SetupError(
+            f"Every row of labels is {num_labels} floats, one of them 1 and the others 0, which may be class "
+            "probabilities or several labels a row: set model.config.problem_type to 'soft_label_classification' or "
+            "'multi_label_classification'."
+        )
+    return MULTI_LABEL
+
+
+class CheckedCollator:
+    """A collator whose labels are checked where they are made, on the CPU.
+
+    Args:
+        collate (`Callable`): Makes batches.
+        check (`Callable`): Raises if labels `(B, …)` cannot be right.
+    """
+
+    def __init__(self, collate: Callable[[list], Any], check: Callable[[torch.Tensor], None]):
+        self.collate, self.check = collate, check
+
+    def __call__(self, rows: list) -> Any:
+        """Make a batch and look at its labels."""
+        batch = self.collate(rows)
+        labels = batch.get("labels") if isinstance(batch, Mapping) else None
+        if isinstance(labels, torch.Tensor):
+            self.check(labels)
+        return batch
+
+
+def loader_labels(loader: DataLoader, num_labels: int, problem_type: str | None) -> torch.Tensor | None:
+    """All labels that a loader gives, checked once; if they cannot be known, each batch is checked as it is made.
+
+    They are known where [`dataset_labels`] can read them and one of Transformers' own collators hands them on.
+
+    Args:
+        loader (`DataLoader`): Of the training data.
+        num_labels (`int`): Number of outputs of the model.
+        problem_type (`str`, *optional*): What the model's configuration says.
+
+    Returns:
+        `torch.Tensor`: The labels, or `None` if each batch is checked.
+
+    Raises:
+        ValueError: See [`check_label_values`].
+    """
+    loader = getattr(loader, "base_dataloader", loader)  # within that of Accelerate
+    collate = getattr(loader, "collate_fn", None)
+    own = getattr(collate, "data_collator", collate)  # within that which takes columns away
+    hands_on = own is default_data_collator or type(own) in (DefaultDataCollator, DataCollatorWithPadding)
+    labels = dataset_labels(loader.dataset) if hands_on else None
+    check = partial(check_label_values, num_labels=num_labels, problem_type=problem_type)
+    if labels is not None:
+        check(labels, where="the training data")
+    elif collate is not None and not isinstance(collate, CheckedCollator):
+        loader.collate_fn = CheckedCollator(collate, check)
+    return labels
