@@ -38,5 +38,5 @@ def _build(package: str) -> str:
     spec = importlib.util.find_spec(package)
     path = Path(spec.origin).with_name("version.py") if spec is not None and spec.origin else None
     text = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
-    found = re.search(r"^__version__ = ['\"](.+?)['\"]", text, flags=re.MULTILINE)
-    return found.group(1) if found else ""
+    match = re.search(r"^__version__ = ['\"](.+?)['\"]", text, flags=re.MULTILINE)
+    return match.group(1) if match else ""

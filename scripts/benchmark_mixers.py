@@ -73,7 +73,7 @@ def peer_variants(images: torch.Tensor) -> dict[str, Callable[[], object]]:
     """The same of other libraries, where installed, with their draws and labels; timm writes into its batch."""
     labels = torch.arange(len(images), device=images.device) % 10
     one_hot, own = torch.nn.functional.one_hot(labels, 10).float(), images.clone()
-    found = {}
+    variants = {}
     for name, module, make in (
         ("timm Mixup, in place", "timm.data", lambda peer: peer.Mixup(1.0, num_classes=10)),
         ("timm CutMix, in place", "timm.data", lambda peer: peer.Mixup(0.0, 1.0, num_classes=10)),
@@ -86,8 +86,8 @@ def peer_variants(images: torch.Tensor) -> dict[str, Callable[[], object]]:
             mixer = make(importlib.import_module(module))
         except ImportError:
             continue
-        found[name] = partial(mixer, own, one_hot if module == "mixup" else labels)
-    return found
+        variants[name] = partial(mixer, own, one_hot if module == "mixup" else labels)
+    return variants
 
 
 def training_steps(images: torch.Tensor) -> dict[str, Callable[[], object]]:

@@ -37,25 +37,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_report(folder: Path, title: str) -> str:
     """Table and commands as Markdown; methods in the order of `MIX_METHODS`, own names behind them."""
-    found = load_results(folder)
-    tasks = sorted({run.task for run in found})
+    runs = load_results(folder)
+    tasks = sorted({run.task for run in runs})
     if len(tasks) > 1:
         raise ValueError(f"{folder} holds runs on {', '.join(tasks)}: name the folder of one of them.")
-    n_bins = {int(run.config.get("n_bins", 15)) for run in found}
+    n_bins = {int(run.config.get("n_bins", 15)) for run in runs}
     if len(n_bins) > 1:
         raise ValueError(
             f"{folder} holds runs with {' and '.join(map(str, sorted(n_bins)))} bins, which do not compare."
         )
     order = list(MIX_METHODS)
-    found.sort(key=lambda run: order.index(run.method) if run.method in order else len(order))
-    methods = {run.method: [] for run in found}
-    for run in found:
+    runs.sort(key=lambda run: order.index(run.method) if run.method in order else len(order))
+    methods = {run.method: [] for run in runs}
+    for run in runs:
         methods[run.method].append(run_metrics(run))
     for method in methods:
-        check_repeats([run for run in found if run.method == method])
-    seeds = ", ".join(map(str, sorted({run.seed for run in found})))
-    table = method_table(f"{title}; seeds {seeds}", methods, n_bins.pop(), uneven_settings(found))
-    commands = "\n".join(shlex.join(run.command) for run in found)
+        check_repeats([run for run in runs if run.method == method])
+    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    table = method_table(f"{title}; seeds {seeds}", methods, n_bins.pop(), uneven_settings(runs))
+    commands = "\n".join(shlex.join(run.command) for run in runs)
     return f"{to_markdown(table)}\n```bash\n{commands}\n```\n"
 
 

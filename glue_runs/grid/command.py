@@ -64,7 +64,7 @@ def execute_and_show(
 
 
 def _score(run: PlannedRun) -> str:
-    found = read_result(run.folder)
-    names = [name for name in found.metrics if name.startswith("eval_") and name.count("_") <= 2]
+    result = read_result(run.folder)
+    names = [name for name in result.metrics if name.startswith("eval_") and name.count("_") <= 2]
     names = [name for name in names if not name.endswith(("runtime", "second", "samples", "loss"))]
-    return ", ".join(f"{name.removeprefix('eval_')} {found.metrics[name]:.4f}" for name in names)
+    return ", ".join(f"{name.removeprefix('eval_')} {result.metrics[name]:.4f}" for name in names)

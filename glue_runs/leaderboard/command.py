@@ -104,24 +104,24 @@ def development_score(run: RunResult) -> float:
 
 def _resolve_method(where: str, runs: Sequence[RunResult], method: str | None) -> str:
     """The method asked for, or the only one that has leaderboard files."""
-    found = sorted({run.method for run in runs if _files(run)})
+    methods = sorted({run.method for run in runs if _files(run)})
     if not runs:
         raise ValueError(f"{where}: there is no finished run of a GLUE task; see python -m glue_runs.runs.run -h")
-    if not found:
+    if not methods:
         raise ValueError(
             f"{where}: none of the {len(runs)} finished runs has prediction files: "
             f"{shown([str(run.folder) for run in runs])}. Repeat their commands with --do_predict, as in: "
             f"{_again(runs[0], '--do_predict')}"
         )
-    if method is None and len(found) > 1:
-        raise ValueError(f"{where}: found runs of several methods; choose with --method one of: {', '.join(found)}.")
-    if method is not None and method not in found:
+    if method is None and len(methods) > 1:
+        raise ValueError(f"{where}: found runs of several methods; choose with --method one of: {', '.join(methods)}.")
+    if method is not None and method not in methods:
         lacking = [str(run.folder) for run in runs if run.method == method]
         advice = f" Without them, add --do_predict: {shown(lacking)}." if lacking else ""
         raise ValueError(
-            f"{where}: no run of method {method!r} has prediction files; found: {', '.join(found)}.{advice}"
+            f"{where}: no run of method {method!r} has prediction files; found: {', '.join(methods)}.{advice}"
         )
-    return method or found[0]
+    return method or methods[0]
 
 
 def _files(run: RunResult) -> list[str]:

@@ -143,11 +143,11 @@ def _run_table(grid: ResultGrid) -> Table:
         for column in grid.columns:
             if column.task.name == task:
                 keys = (f"{column.prefix}_{column.score}", f"{column.prefix}_ece", "train_runtime")
-                found = [
+                cells = [
                     kind.number(run.metrics[key]) if key in run.metrics else None
                     for kind, key in zip(kinds, keys, strict=True)
                 ]
-                rows.append((f"{column.title}, {grid.labels[method]}, seed {seed}", (*found, _folder(grid, run))))
+                rows.append((f"{column.title}, {grid.labels[method]}, seed {seed}", (*cells, _folder(grid, run))))
     return Table("runs", "Finished runs", "run", (*kinds, Column("folder")), tuple(rows))
 
 

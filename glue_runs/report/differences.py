@@ -45,7 +45,7 @@ def difference_tables(grid: ResultGrid, n_bootstrap: int, n_bins: int) -> list[T
         for method in grid.methods
         if reference in grid.methods and method != reference and (method, reference) != REFERENCES
     ]
-    found = {column: _differences(grid, column, pairs, n_bootstrap, n_bins) for column in grid.columns}
+    differences = {column: _differences(grid, column, pairs, n_bootstrap, n_bins) for column in grid.columns}
     calibrated = [column for column in grid.columns if column.task.label_names is not None]
     wanted = [("score", "Differences of scores, in percent points", grid.columns, 100.0, 2)]
     wanted += [(name, f"Differences of {name.upper()} ({n_bins} bins)", calibrated, 1.0, 3) for name in ("ece", "oe")]
@@ -55,7 +55,7 @@ def difference_tables(grid: ResultGrid, n_bootstrap: int, n_bins: int) -> list[T
         rows = [
             (
                 " − ".join(grid.labels[method] for method in pair),
-                tuple(found[column].get((name, pair)) for column in columns),
+                tuple(differences[column].get((name, pair)) for column in columns),
             )
             for pair in pairs
         ]
@@ -103,7 +103,7 @@ def _differences(
         (name, method): grid.values(column, method, metric) for name, metric in names.items() for method in methods
     }
     scores_of = _resampled(grid, column, values, names, n_bootstrap, n_bins)
-    found = {}
+    differences = {}
     for name in names:
         for pair in pairs:
             difference = paired_difference(*(values[name, method] for method in pair))
@@ -115,8 +115,8 @@ def _differences(
                 difference = difference._replace(
                     **dict(zip(("low", "high"), difference_interval(*scores), strict=True))
                 )
-            found[name, pair] = difference
-    return found
+            differences[name, pair] = difference
+    return differences
 
 
 def _resampled(

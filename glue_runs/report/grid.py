@@ -103,17 +103,17 @@ def load_grid(root: str | Path) -> ResultGrid:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; give the one that the runs were written to.")
     results, settings = load_results(root), read_grid(root / GRID_NAME)
-    found = {}
+    known = {}
     for run in results:
         if run.task not in GLUE_TASKS:
             raise ValueError(f"{run.folder}: {run.task!r} is no GLUE task; keep such runs out of the folder.")
         check_finite(run)
         key = (run.task, run.method, run.seed)
-        if key in found:
+        if key in known:
             raise ValueError(
-                f"{found[key].folder} and {run.folder} are both {run.task}, {run.method}, seed {run.seed}; remove one."
+                f"{known[key].folder} and {run.folder} are both {run.task}, {run.method}, seed {run.seed}; remove one."
             )
-        found[key] = run
+        known[key] = run
     methods = _ordered(settings.get("methods", FIRST_METHODS), {run.method for run in results})
     tasks = _ordered(settings.get("tasks", PAPER_TASKS), {run.task for run in results})
     seeds = sorted({run.seed for run in results})
@@ -126,10 +126,10 @@ def load_grid(root: str | Path) -> ResultGrid:
         methods=tuple(methods),
         columns=tuple(column for name in tasks for column in _columns(get_task(name))),
         labels=labels,
-        runs={key: found[key] for key in itertools.product(tasks, methods, seeds) if key in found},
-        missing=tuple(key for key in expected if key not in found),
+        runs={key: known[key] for key in itertools.product(tasks, methods, seeds) if key in known},
+        missing=tuple(key for key in expected if key not in known),
         settings=settings,
-        warnings=tuple(_different_flags(found)),
+        warnings=tuple(_different_flags(known)),
     )
 
 
@@ -146,9 +146,9 @@ def _different_flags(runs: Mapping[tuple[str, str, int], RunResult]) -> Iterator
                 yield f"{task} {method} was trained with different {name}: {told}"
 
 
-def _ordered(first: Sequence[str], found: set[str]) -> list[str]:
+def _ordered(first: Sequence[str], names: set[str]) -> list[str]:
     """The names found: those of `first` in its order, then the others alphabetically."""
-    return [name for name in first if name in found] + sorted(found - set(first))
+    return [name for name in first if name in names] + sorted(names - set(first))
 
 
 def _columns(task: GlueTask) -> list[ScoreColumn]:

@@ -23,15 +23,15 @@ METRICS = ("accuracy", "ece", "oe", "nll", "brier")
 def _differences(runs: Sequence[RunResult], left_out: Collection[str] = ()) -> dict[str, dict[str, list[str]]]:
     """Flags that runs do not share: name, value as text (`unset` if not given), and the methods that have it."""
     flags = [deciding_flags(run.config) for run in runs]
-    found: dict[str, dict[str, list[str]]] = {}
+    differences: dict[str, dict[str, list[str]]] = {}
     for name in sorted({name for own in flags for name in own} - {*SEEDS, *left_out}):
         values: dict[str, list[str]] = {}
         for run, own in zip(runs, flags, strict=True):
             methods = values.setdefault(str(own.get(name, "unset")), [])
             methods += [run.method] * (run.method not in methods)
         if len(values) > 1:
-            found[name] = values
-    return found
+            differences[name] = values
+    return differences
 
 
 def check_repeats(runs: Sequence[RunResult]) -> None:

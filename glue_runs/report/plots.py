@@ -23,14 +23,14 @@ def reliability_plots(grid: ResultGrid, n_bins: int) -> list[Plot]:
     for column in grid.columns:
         if column.task.label_names is None:
             continue
-        found = {grid.labels[method]: _added_bins(grid, column, method, n_bins) for method in grid.methods}
-        found = {name: bins for name, bins in found.items() if bins is not None}
-        if found:
+        diagrams = {grid.labels[method]: _added_bins(grid, column, method, n_bins) for method in grid.methods}
+        diagrams = {name: bins for name, bins in diagrams.items() if bins is not None}
+        if diagrams:
             title, width = (
-                f"{column.title}: reliability of {', '.join(found)}",
-                PANEL_WIDTH * max(2, min(len(found), 4)),
+                f"{column.title}: reliability of {', '.join(diagrams)}",
+                PANEL_WIDTH * max(2, min(len(diagrams), 4)),
             )
-            plots.append(Plot(column.title, title, partial(reliability_diagrams, found), width))
+            plots.append(Plot(column.title, title, partial(reliability_diagrams, diagrams), width))
     return plots
 
 

@@ -41,21 +41,24 @@ def task_table(grid: ResultGrid) -> Table:
 
 def score_table(grid: ResultGrid) -> Table:
     """Every method's score on every task, laid out as the paper's Table 3."""
-    found = {method: [grid.values(column, method, column.score) for column in grid.columns] for method in grid.methods}
+    by_method = {
+        method: [grid.values(column, method, column.score) for column in grid.columns] for method in grid.methods
+    }
     averaged = [
         place
         for place, column in enumerate(grid.columns)
-        if column.averaged and all(values[place] for method, values in found.items() if method not in grid.ensembles)
+        if column.averaged
+        and all(values[place] for method, values in by_method.items() if method not in grid.ensembles)
     ]
     titles = [column.title for column in grid.columns]
-    cells = {method: [_over_seeds(values) for values in found[method]] for method in grid.methods}
+    cells = {method: [_over_seeds(values) for values in by_method[method]] for method in grid.methods}
     notes = ["In percent: accuracy, except " + _exceptions(grid) if _exceptions(grid) else "Accuracy in percent."]
     if len(averaged) > 1:
         listed = ", ".join(titles[place] for place in averaged)
         notes.append(f"The average is over the tasks that every method has: {listed}.")
         titles.append("average")
         for method in grid.methods:
-            tasks = [found[method][place] for place in averaged]
+            tasks = [by_method[method][place] for place in averaged]
             cells[method].append(_average(tasks) if all(tasks) else None)
     columns = tuple(Column(title, best="max", scale=100.0) for title in titles)
     return _with_seeds(

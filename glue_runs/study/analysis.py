@@ -66,11 +66,11 @@ class Comparison:
 def seeds_of(study: Study, rows: Rows) -> dict[Cell, dict[int, Mapping[str, Any]]]:
     """Rows by task, regime and method, then seed; of each task only those of the learning rate that was chosen."""
     rates = chosen_rates(study, rows)
-    found: dict[Cell, dict[int, Mapping[str, Any]]] = {}
+    seeds: dict[Cell, dict[int, Mapping[str, Any]]] = {}
     for row in rows.values():
         if rates.get(row["task"]) == row["learning_rate"]:
-            found.setdefault((row["task"], row["regime"], row["method"]), {})[row["seed"]] = row
-    return found
+            seeds.setdefault((row["task"], row["regime"], row["method"]), {})[row["seed"]] = row
+    return seeds
 
 
 def compare(study: Study, rows: Rows, results: Path) -> dict[str, list[Comparison]]:
@@ -93,14 +93,14 @@ def compare(study: Study, rows: Rows, results: Path) -> dict[str, list[Compariso
     planned = {name: _planned(family) for name, family in options["families"].items()}
     every = [one for family in planned.values() for one in family]
     scores_of = _resample(every, seeds, study, results)
-    found = {}
+    compared = {}
     for name, family in planned.items():
         family = [_filled(one, _pair(one, seeds), scores_of, options) for one in family]
         judged = [place for place, one in enumerate(family) if one.p is not None]
         for place, p in zip(judged, holm([family[place].p for place in judged]), strict=True):
             family[place] = replace(family[place], corrected=p)
-        found[name] = family
-    return found
+        compared[name] = family
+    return compared
 
 
 def _planned(family: Mapping[str, Any]) -> list[Comparison]:
@@ -160,11 +160,11 @@ def _resample(
                 scorer = RESAMPLED[one.metric](columns, study.values["tasks"][one.task]["score"])
                 _check(value_of(scorer, sum(sizes)), row, one.metric, results)
                 group[row["plan"], one.metric] = scorer
-    found = {}
+    differences = {}
     for (_, *sizes), scorers in groups.items():
         scores = bootstrap_scores(list(scorers.values()), sizes, study.values["analysis"]["resamples"])
-        found |= dict(zip(scorers, scores.T, strict=True))
-    return found
+        differences |= dict(zip(scorers, scores.T, strict=True))
+    return differences
 
 
 def _check(value: float, row: Mapping[str, Any], metric: str, results: Path) -> None:

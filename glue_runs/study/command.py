@@ -120,8 +120,8 @@ def repeat_some(study: Study, args: StudyArguments) -> int:
     if done:
         raise ValueError(f"{args.output_dir} holds {done[0]} already; give another --output_dir to repeat it in.")
     failures = _execute(runs, runs, args)
-    found = finished_rows(Path(args.output_dir), Path(args.output_dir) / "none.csv")
-    other = [run for run in runs if run.digest in found and found[run.digest]["digest"] != known[run.digest]["digest"]]
+    again = finished_rows(Path(args.output_dir), Path(args.output_dir) / "none.csv")
+    other = [run for run in runs if run.digest in again and again[run.digest]["digest"] != known[run.digest]["digest"]]
     for run in other:
         print(f"other logits: {run.name}", file=sys.stderr)
     same = len(runs) - len(other) - len(failures)

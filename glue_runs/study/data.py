@@ -88,10 +88,11 @@ def read_source(source: Mapping[str, Any], data_dir: str | Path) -> LabelledText
         return LabelledTexts(texts, [str(label) for label in rows[source["label"]]])
     if "json" in source:
         path = require_file(Path(data_dir) / source["json"])
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if source["key"] not in found:
-            raise ValueError(f"{path} has no key {source['key']!r}; there are: {', '.join(found)}.")
-        return LabelledTexts([(text,) for text, _ in found[source["key"]]], [name for _, name in found[source["key"]]])
+        queries = json.loads(path.read_text(encoding="utf-8"))
+        if source["key"] not in queries:
+            raise ValueError(f"{path} has no key {source['key']!r}; there are: {', '.join(queries)}.")
+        rows = queries[source["key"]]
+        return LabelledTexts([(text,) for text, _ in rows], [name for _, name in rows])
     if "glue" in source:
         task = get_task(source["glue"])
         if task.label_names is None:

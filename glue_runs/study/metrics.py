@@ -41,17 +41,17 @@ def run_metrics(
     def of(name: str, names: Sequence[str], after: bool = False) -> dict[str, float]:
         return metric_values(scaler.transform(logits[name]) if after else logits[name], labels[name], n_bins, names)
 
-    found = {"score": _score(logits["test"], labels["test"], score), **of("test", PLAIN)}
-    found |= {"temperature": scaler.temperature}
-    found |= {f"after_{name}": value for name, value in of("test", AFTER, after=True).items()}
-    found |= {f"misspelt_{name}": value for name, value in of("misspelt", MISSPELT).items()}
-    found["misspelt_after_nll"] = of("misspelt", ["nll"], after=True)["nll"]
+    metrics = {"score": _score(logits["test"], labels["test"], score), **of("test", PLAIN)}
+    metrics |= {"temperature": scaler.temperature}
+    metrics |= {f"after_{name}": value for name, value in of("test", AFTER, after=True).items()}
+    metrics |= {f"misspelt_{name}": value for name, value in of("misspelt", MISSPELT).items()}
+    metrics["misspelt_after_nll"] = of("misspelt", ["nll"], after=True)["nll"]
     if "outside" in logits:
         outside = ood_metrics(logits["test"], logits["outside"])
-        found |= {name: float(outside[name]) for name in OUTSIDE}
+        metrics |= {name: float(outside[name]) for name in OUTSIDE}
         scaled = ood_metrics(scaler.transform(logits["test"]), scaler.transform(logits["outside"]))
-        found["after_auroc_confidence"] = float(scaled["auroc_confidence"])
-    return found
+        metrics["after_auroc_confidence"] = float(scaled["auroc_confidence"])
+    return metrics
 
 
 def validation_metrics(logits: np.ndarray, labels: np.ndarray, score: str) -> dict[str, float]:
@@ -77,14 +77,14 @@ def kept_columns(logits: Mapping[str, np.ndarray], temperature: float) -> dict[s
     """
     test, labels = logits["test"], logits["test_labels"]
     kind = np.min_scalar_type(test.shape[1])
-    found = {"label": labels.astype(kind), "predicted": test.argmax(axis=1).astype(kind)}
+    columns = {"label": labels.astype(kind), "predicted": test.argmax(axis=1).astype(kind)}
     scaled = log_softmax(test.astype(np.float64) / temperature, axis=1)
-    found["after_nll"] = -scaled[np.arange(len(labels)), labels]
+    columns["after_nll"] = -scaled[np.arange(len(labels)), labels]
     for prefix, rows in (("", test), ("outside_", logits.get("outside"))):
         if rows is not None:
             ordered = np.sort(rows.astype(np.float64), axis=1)
-            found[f"{prefix}confidence"] = ordered[:, -1] - logsumexp(ordered[:, :-1], axis=1)
-            found[f"{prefix}energy"] = -logsumexp(ordered, axis=1)
+            columns[f"{prefix}confidence"] = ordered[:, -1] - logsumexp(ordered[:, :-1], axis=1)
+            columns[f"{prefix}energy"] = -logsumexp(ordered, axis=1)
     return {
-        name: values.astype(np.float16) if values.dtype == np.float64 else values for name, values in found.items()
+        name: values.astype(np.float16) if values.dtype == np.float64 else values for name, values in columns.items()
     }

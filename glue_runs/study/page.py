@@ -66,13 +66,17 @@ def write_page(study: Study, results: Path) -> None:
 
 def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison]]) -> dict[str, Any]:
     """What a program may want to know: runs, learning rates, and every comparison with its verdict."""
-    found = {}
+    summaries = {}
     for name, comparisons in families.items():
         about = study.values["analysis"]["families"][name]
         run = [one for one in comparisons if one.difference is not None]
         entries = [_entry(one) for one in run]
-        found[name] = {"question": about["question"], "comparisons": entries, "not_run": len(comparisons) - len(run)}
-    return {"runs": len(rows), "learning_rates": chosen_rates(study, rows), "families": found}
+        summaries[name] = {
+            "question": about["question"],
+            "comparisons": entries,
+            "not_run": len(comparisons) - len(run),
+        }
+    return {"runs": len(rows), "learning_rates": chosen_rates(study, rows), "families": summaries}
 
 
 def _entry(one: Comparison) -> dict[str, Any]:
@@ -106,10 +110,10 @@ def forest_of(comparisons: Sequence[Comparison]) -> tuple[list[str], list[Forest
     keys = list(dict.fromkeys((one.task, one.regime, one.method, one.reference) for one in shown))
     panels = []
     for metric in dict.fromkeys(one.metric for one in shown):
-        found = [known[(*key, metric)] for key in keys]
-        points = [None if one.difference is None else _point(one.difference) for one in found]
+        drawn = [known[(*key, metric)] for key in keys]
+        points = [None if one.difference is None else _point(one.difference) for one in drawn]
         side = "right" if metric in HIGHER_IS_BETTER else "left"
-        marks = [one.verdict in ("better", "worse") for one in found]
+        marks = [one.verdict in ("better", "worse") for one in drawn]
         panels.append(ForestPanel(NAMES[metric], f"difference, {side} is better", points, marks))
     return [f"{task} ({regime}): {method} − {reference}" for task, regime, method, reference in keys], panels
 
@@ -188,20 +192,20 @@ def _page(
 
 def _planned(study: Study, rows: Rows) -> set[tuple]:
     """Runs that all blocks ask for, by task, regime, method, seed, and for a choice learning rate."""
-    found = set()
+    planned = set()
     for block in study.blocks:
         if CHOICE in block:
             place = tuple(block[CHOICE][name] for name in ("task", "regime", "method", "seed"))
-            found |= {(*place, rate) for rate in block[CHOICE]["learning_rates"][1:]} | {place}
+            planned |= {(*place, rate) for rate in block[CHOICE]["learning_rates"][1:]} | {place}
         else:
-            found |= {
+            planned |= {
                 (task, regime, method, seed)
                 for task in block["tasks"]
                 for regime in block["regimes"]
                 for method in block["methods"]
                 for seed in block["seeds"]
             }
-    return found
+    return planned
 
 
 def _told(one: Comparison) -> str:

@@ -74,11 +74,11 @@ def collect(output_dir: Path, path: Path) -> int:
     Returns:
         `int`: How many rows it holds now.
     """
-    found, members = read_rows(path), {}
+    rows, members = read_rows(path), {}
     for file in sorted(output_dir.rglob(RESULT_NAME)):
         result = json.loads(file.read_text(encoding="utf-8"))
         row = row_of(result)
-        found[row["plan"]] = row
+        rows[row["plan"]] = row
         members.setdefault(tuple(row[name] for name in KEY[:-1]), []).append((result, file.with_name(LOGITS_NAME)))
         kept = path.parent / "rows" / f"{row['plan']}.npz"
         if not kept.is_file():
@@ -89,9 +89,9 @@ def collect(output_dir: Path, path: Path) -> int:
     for key, runs in members.items():
         if len(runs) > 1 and len(runs) >= ensembles.get(key, {}).get("members", 0):
             ensembles[key] = dict(zip(KEY[:-1], key, strict=True)) | _ensemble(runs)
-    _write(path, list(found.values()), LAST)
+    _write(path, list(rows.values()), LAST)
     _write(path.with_name(ENSEMBLES_NAME), list(ensembles.values()), ())
-    return len(found)
+    return len(rows)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

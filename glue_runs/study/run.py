@@ -39,15 +39,15 @@ def main(plan_file: Path) -> int:
 
     The exit status is 2, after one line on stderr, if something is wrong with the data or the plan.
     """
-    folder, found = plan_file.parent, json.loads(plan_file.read_text(encoding="utf-8"))
+    folder, task = plan_file.parent, json.loads(plan_file.read_text(encoding="utf-8"))
 
     def finished() -> bool:
         path = folder / RESULT_NAME
-        return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["plan"] == found["plan"]
+        return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["plan"] == task["plan"]
 
     def body() -> int:
         try:
-            execute(folder, found["plan"], found["data_dir"])
+            execute(folder, task["plan"], task["data_dir"])
         except (ValueError, OSError, ImportError) as error:
             return refuse(error)
         return 0
@@ -163,9 +163,9 @@ def evaluation_sets(
 def ordered_logits(classifier: Classifier, texts: Sequence[tuple[str, ...]], batch_size: int) -> np.ndarray:
     """Float32 logits `(N, C)` of texts in their order; texts of similar length are computed together."""
     order = np.argsort([sum(map(len, row)) for row in texts], kind="stable")
-    found = classifier.logits(classifier.batches([texts[place] for place in order], batch_size)).numpy()
-    logits = np.empty_like(found)
-    logits[order] = found
+    by_length = classifier.logits(classifier.batches([texts[place] for place in order], batch_size)).numpy()
+    logits = np.empty_like(by_length)
+    logits[order] = by_length
     return logits
 
 

@@ -187,14 +187,14 @@ def _record(
     fitted_on: str,
 ) -> dict[str, Any]:
     names = {short: classifier.name for short, classifier in classifiers.items()}
-    found = {one: {**scaler.to_dict(), "fitted_on": fitted_on} for one, scaler in scalers.items()}
+    temperatures = {one: {**scaler.to_dict(), "fitted_on": fitted_on} for one, scaler in scalers.items()}
     one = len(names) == 1
     return {
         "model": next(iter(names.values())) if one else names,
         "classes": next(iter(classifiers.values())).class_names,
         "data": rows.origin,
         "columns": rows.columns._asdict(),
-        "temperature": next(iter(found.values()), None) if one else found or None,
+        "temperature": next(iter(temperatures.values()), None) if one else temperatures or None,
         "command": command,
         "versions": _versions(),
     }

@@ -105,8 +105,8 @@ class Classifier(NamedTuple):
             ValueError: If a row gives logits that are NaN or infinite, or there are no batches.
         """
         with evaluation_mode(self.model) as device:
-            found = [logits_of(self.model(**batch), self.model).cpu() for batch in inputs_of(batches, device)]
-        logits = torch.cat(found)
+            parts = [logits_of(self.model(**batch), self.model).cpu() for batch in inputs_of(batches, device)]
+        logits = torch.cat(parts)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         broken = int((~logits.isfinite()).any(1).sum())
         if broken:
@@ -217,16 +217,16 @@ def _check_names(name: str, config: Any) -> None:
 
 def _usable(device: str | torch.device) -> torch.device:
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        known = torch.device(device)
+        torch.empty(0, device=known)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device {str(device)!r} cannot be used here ({reason}): give cpu, cuda or cuda:1."
         ) from error
-    if found.type == "meta":
+    if known.type == "meta":
         raise ValueError("device 'meta' computes nothing: give cpu, cuda or cuda:1.")
-    return found
+    return known
 
 
 def _longest(asked: int | None, of_tokenizer: int, of_model: int | None) -> int | None:

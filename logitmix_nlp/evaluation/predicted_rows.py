@@ -65,10 +65,10 @@ def keep_columns(data: Dataset, leave_out: Sequence[str] = ()) -> Dataset:
     names = [name for name in data.column_names if name not in leave_out]
     changed = {name: _readable(data, name, data.features[name]) for name in names}
     changed = {name: values for name, values in changed.items() if values is not None}
-    found = Dataset.from_dict({name: values for name, values in changed.items() if set(values) != {None}})
+    taken = Dataset.from_dict({name: values for name, values in changed.items() if set(values) != {None}})
     rest = data.select_columns([name for name in names if name not in changed])
-    parts = [part for part in (rest, found) if part.column_names]
-    joined = concatenate_datasets(parts, axis=1) if parts else found
+    parts = [part for part in (rest, taken) if part.column_names]
+    joined = concatenate_datasets(parts, axis=1) if parts else taken
     return joined.select_columns([name for name in names if name in joined.column_names])
 
 
@@ -138,8 +138,8 @@ def write_rows(path: str | Path, data: Dataset, columns: Mapping[str, Any]) -> N
         ValueError: If a name is taken.
     """
     check_columns(data, columns)
-    found = Dataset.from_dict({name: list(values) for name, values in columns.items()})
-    joined = concatenate_datasets([data, found], axis=1) if data.column_names else found
+    written = Dataset.from_dict({name: list(values) for name, values in columns.items()})
+    joined = concatenate_datasets([data, written], axis=1) if data.column_names else written
     write_whole(path, _CONTENTS[Path(path).suffix.lower()](joined))
 
 

@@ -135,7 +135,7 @@ def write_evaluation(
 
 def _metric_table(study: Study, fitted_on: str) -> Table:
     variants = list(study.metrics)
-    with_ends = any(one.low == one.low for found in study.metrics.values() for one in found.values())
+    with_ends = any(one.low == one.low for intervals in study.metrics.values() for one in intervals.values())
     rows = [(_title(name), tuple(_estimate(study.metrics[variant][name]) for variant in variants)) for name in SHOWN]
     notes = [
         f"{counted(len(study.labels), 'row')}, {counted(study.n_bins, 'bin')}; ↑ is better when higher, ↓ when lower.",
@@ -164,8 +164,8 @@ def _class_table(study: Study) -> Table:
     first = next(iter(study.classes.values()))
     rows = []
     for name, one in first.items():
-        found = [by_class[name][key] for by_class in study.classes.values() for key in titles]
-        cells = tuple(None if value is None else Estimate(value) for value in found)
+        numbers = [by_class[name][key] for by_class in study.classes.values() for key in titles]
+        cells = tuple(None if value is None else Estimate(value) for value in numbers)
         rows.append((f"{name} ({counted(one['rows'], 'row')})", cells))
     note = (
         "Accuracy of a class is the share of its rows that is predicted rightly; its ECE is the gap between its "
@@ -233,9 +233,9 @@ def _reliability(study: Study) -> Draw:
 def _risk_coverage(study: Study) -> Draw:
     curves = {}
     for name, scores in study.scores.items():
-        found = row_confidences(scores, study.labels, from_logits=True).risk_coverage()
-        places = np.unique(np.linspace(0, len(found.coverage) - 1, MAX_POINTS).astype(int))
-        curves[name] = Curve(found.coverage.numpy()[places], found.risk.numpy()[places])
+        curve = row_confidences(scores, study.labels, from_logits=True).risk_coverage()
+        places = np.unique(np.linspace(0, len(curve.coverage) - 1, MAX_POINTS).astype(int))
+        curves[name] = Curve(curve.coverage.numpy()[places], curve.risk.numpy()[places])
     title, label = "risk and coverage", "error rate among them"
     panel = CurvePanel(title, "share of rows kept, the most confident first", label, curves)
     return lambda target, **options: learning_curves([panel], target, **options)

@@ -221,16 +221,16 @@ def ood_table(in_logits: torch.Tensor, out_logits: Mapping[str, torch.Tensor]) -
         raise ValueError("No rows from outside: give at least one set of logits by name.")
     lines: list[dict[str, str | int | float]] = []
     for name, logits in out_logits.items():
-        found = {key: value.item() for key, value in ood_metrics(in_logits, logits).items()}
+        metrics = {key: value.item() for key, value in ood_metrics(in_logits, logits).items()}
         if not lines:
-            lines.append(_line("in", "in distribution", len(in_logits), found))
-        ranks = {"auroc": found["auroc_confidence"], "fpr95": found["fpr95_confidence"]}
-        lines.append({**_line("out", name, len(logits), found), **ranks})
+            lines.append(_line("in", "in distribution", len(in_logits), metrics))
+        ranks = {"auroc": metrics["auroc_confidence"], "fpr95": metrics["fpr95_confidence"]}
+        lines.append({**_line("out", name, len(logits), metrics), **ranks})
     return lines
 
 
-def _line(side: str, name: str, rows: int, found: dict[str, float]) -> dict[str, str | int | float]:
-    numbers = {"confidence": found[f"{side}_confidence"], "entropy": found[f"{side}_entropy"]}
+def _line(side: str, name: str, rows: int, metrics: dict[str, float]) -> dict[str, str | int | float]:
+    numbers = {"confidence": metrics[f"{side}_confidence"], "entropy": metrics[f"{side}_entropy"]}
     return {"data": name, "rows": rows, **numbers}
 
 

@@ -116,9 +116,9 @@ def metric_intervals(
     """
     predictions = Predictions(logits, labels, n_bins)
     values = {name: METRICS[name].of(predictions) for name in (METRICS if names is None else names)}
-    found = {name: Interval(value, float("nan"), float("nan")) for name, value in values.items()}
+    intervals = {name: Interval(value, float("nan"), float("nan")) for name, value in values.items()}
     if n_resamples == 0:
-        return found
+        return intervals
     check_resamples(n_resamples)
     scorers = {name: METRICS[name].resampled(predictions) for name in values if METRICS[name].interval}
     pieces = [
@@ -129,8 +129,8 @@ def metric_intervals(
         one = interval_of(values[name], resampled, METRICS[name].interval)
         if METRICS[name].interval == "basic":
             one = one._replace(low=max(0.0, one.low), high=max(0.0, one.high))
-        found[name] = one
-    return found
+        intervals[name] = one
+    return intervals
 
 
 def metric_values(

@@ -109,8 +109,8 @@ def stored_images(split: Dataset, column: str, where: str) -> Dataset:
         ValueError: If there is no such column, or no rows.
     """
     if column not in split.column_names:
-        found = ", ".join(split.column_names)
-        raise ValueError(f"{where} has no image column {column!r}; choose with --image_column_name out of: {found}.")
+        columns = ", ".join(split.column_names)
+        raise ValueError(f"{where} has no image column {column!r}; choose with --image_column_name out of: {columns}.")
     if len(split) == 0:
         raise ValueError(f"{where} has no rows.")
     if isinstance(split.features[column], ImageFeature):

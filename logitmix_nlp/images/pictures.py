@@ -72,17 +72,17 @@ def common_size(rows: Dataset, column: str, where: str) -> tuple[int, int]:
     Raises:
         BadImage: If one cannot be read, or sizes differ.
     """
-    found: tuple[int, int] | None = None
+    common: tuple[int, int] | None = None
     for row, value in enumerate(rows[column], start=1):
         with _named(value, f"{where}, row {row}"), _open(value) as image:
             width, height = image.size
-        if found not in (None, (height, width)):
+        if common not in (None, (height, width)):
             raise BadImage(
                 f"{where}, row {row}{_place(value)}: the image is {width} pixels wide and {height} high, those before "
-                f"it {found[1]} and {found[0]}: choose what the model sees with --image_size."
+                f"it {common[1]} and {common[0]}: choose what the model sees with --image_size."
             )
-        found = (height, width)
-    return found
+        common = (height, width)
+    return common
 
 
 def pixel_statistics(rows: Dataset, column: str, where: str, limit: int = 2000) -> tuple[list[float], list[float]]:

@@ -91,19 +91,19 @@ def embeddings_of(model: nn.Module, ids: torch.Tensor, *, attached: bool) -> Ite
     Yields:
         `list[torch.Tensor]`: Of shape `(B, T, D)`, filled as the model runs.
     """
-    found: list[torch.Tensor] = []
+    embeddings: list[torch.Tensor] = []
 
     def keep(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
         if not args or args[0].shape != ids.shape or args[0].data_ptr() != ids.data_ptr():
             return None
-        found.append(output if attached and output.requires_grad else output.detach().requires_grad_())
-        return found[-1]
+        embeddings.append(output if attached and output.requires_grad else output.detach().requires_grad_())
+        return embeddings[-1]
 
     with ExitStack() as handles:
         for module in model.modules():
             if isinstance(module, nn.Embedding):
                 handles.callback(module.register_forward_hook(keep).remove)
-        yield found
+        yield embeddings
 
 
 @torch.no_grad()
@@ -118,9 +118,9 @@ def check_embedding(model: nn.Module, inputs: dict[str, Any], main_input: str) -
     Raises:
         SetupError: Saying what to choose instead.
     """
-    with embeddings_of(model, inputs[main_input], attached=False) as found:
+    with embeddings_of(model, inputs[main_input], attached=False) as embeddings:
         model(**inputs)
-    if not found:
+    if not embeddings:
         raise SetupError(
             f"{type(model).__name__} hands its token ids to no embedding layer as they are, so that their saliency "
             "cannot be taken: choose mixer='span', which needs none, or another model."

@@ -57,9 +57,9 @@ def logits_of(outputs: Any, model: nn.Module) -> torch.Tensor:
     else:
         logits = next((output for output in outputs if isinstance(output, torch.Tensor) and output.dim()), None)
     if logits is None or not (logits.dim() == 2 or _are_of_tokens(logits, model)):
-        found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
+        got = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
         raise ValueError(
-            f"{type(model).__name__} returned {found}, not (batch, num_labels) of a classification head, or (batch, "
+            f"{type(model).__name__} returned {got}, not (batch, num_labels) of a classification head, or (batch, "
             f"tokens, num_labels) of one for tokens: {LOAD_A_CLASSIFIER}"
         )
     return logits

@@ -120,11 +120,11 @@ def probe(
 def _tells_rows_apart(model: nn.Module, inputs: dict[str, Any]) -> bool:
     """Whether logits differ between rows by more than the tolerance of the checks, with padding and without."""
     batches = [batch for batch in (inputs, _alike(inputs)) if batch is not None]
-    found = [logits_of(model(**batch), model) for batch in batches]  # all of them, as sharded models need it
-    spreads = [(logits - logits.mean(0)).abs().max() for logits in found]
+    outputs = [logits_of(model(**batch), model) for batch in batches]  # all of them, as sharded models need it
+    spreads = [(logits - logits.mean(0)).abs().max() for logits in outputs]
     return all(
         spread > 1e-4 and spread > max(3e-3, 3 * torch.finfo(logits.dtype).eps) * logits.abs().max()
-        for spread, logits in zip(spreads, found, strict=True)
+        for spread, logits in zip(spreads, outputs, strict=True)
     )
 
 
@@ -219,10 +219,10 @@ def _alike(inputs: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _compare(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    if found.shape != expected.shape:
-        raise SetupError(f"it returns logits of {tuple(found.shape)}, expected {tuple(expected.shape)}")
-    off = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+def _compare(actual: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    if actual.shape != expected.shape:
+        raise SetupError(f"it returns logits of {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    off = (actual - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
     if not off < (1e-3 if expected.dtype == torch.float32 else 5e-2):
         raise SetupError(
             f"{what} do not have the logits they should, off by {off:.2g} of the largest, so something besides the "

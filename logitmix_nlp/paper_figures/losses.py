@@ -78,16 +78,16 @@ def find_logs(path: str | Path) -> dict[str, list[list[dict[str, float]]]]:
     except FileNotFoundError:
         if not root.is_dir():
             raise FileNotFoundError(f"{path} is neither a folder nor a {TRAINER_STATE_NAME}.") from None
-    found: dict[str, list[list[dict[str, float]]]] = {}
+    logs: dict[str, list[list[dict[str, float]]]] = {}
     for state in sorted(root.rglob(TRAINER_STATE_NAME)):
         run = state.parent
         if run.name.startswith("checkpoint-"):
             continue
         group = run.parent if run.name.startswith("seed-") else run
-        found.setdefault("" if group == root else group.relative_to(root).as_posix(), []).append(read_log(state))
-    if not found:
+        logs.setdefault("" if group == root else group.relative_to(root).as_posix(), []).append(read_log(state))
+    if not logs:
         raise FileNotFoundError(f"{path}: no {TRAINER_STATE_NAME} in or below this folder.")
-    return found
+    return logs
 
 
 def loss_curves(logs: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Curve]:

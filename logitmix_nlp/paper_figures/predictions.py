@@ -72,17 +72,17 @@ def named_paths(texts: Sequence[str]) -> dict[str, Path]:
     Raises:
         ValueError: If two have the same name.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for text in texts:
         name, separator, place = text.partition("=")
         path = Path(place if separator else text)
         if not separator:
             full = path.resolve()
             name = full.parent.name if full.stem.endswith(("predictions", "trainer_state")) else full.stem
-        if name in found:
+        if name in paths:
             raise ValueError(f"Two inputs are named {name!r}: name them yourself, as NAME=PATH.")
-        found[name] = path
-    return found
+        paths[name] = path
+    return paths
 
 
 def read_predictions(path: str | Path) -> tuple[torch.Tensor, torch.Tensor, bool]:

@@ -207,25 +207,25 @@ def _soft_targets_flags(parser: argparse.ArgumentParser) -> None:
 def _soft_targets(options: argparse.Namespace) -> Figure:
     digits = load_digits(options.rows, options.seed)
     plan = TrainingPlan(1, 128, 2e-3, options.seed)
-    found = train_lamix(digits, plan, options.epochs, options.beta)
-    targets, mixed = torch.cat(found.targets), torch.cat(found.mixed)
+    training = train_lamix(digits, plan, options.epochs, options.beta)
+    targets, mixed = torch.cat(training.targets), torch.cat(training.mixed)
     averages = {
         "unmixed rows": average_top(targets[~mixed]),
         "averages of pairs": average_top(targets[mixed]),
     }
     histories = {}
-    for name, values in {"training targets": found.targets, "global soft labels": found.global_labels}.items():
+    for name, values in {"training targets": training.targets, "global soft labels": training.global_labels}.items():
         low, high = (float(end) for end in torch.cat(values).amax(-1).aminmax())
         edges = np.linspace(np.floor(100 * low) / 100, np.ceil(100 * high) / 100, 41)
         histories[name] = (value_shares(values, edges), edges)
     title = f"Soft targets of LaMix on {options.rows} digits, β = {options.beta:g}"
     numbers = {name: values.tolist() for name, values in averages.items()}
     numbers |= {
-        "largest_global_label_by_epoch": [values.amax(-1).mean().item() for values in found.global_labels],
-        "test_accuracy": found.test_accuracy,
+        "largest_global_label_by_epoch": [values.amax(-1).mean().item() for values in training.global_labels],
+        "test_accuracy": training.test_accuracy,
     }
     rows = [(name, values.tolist()) for name, values in averages.items()]
-    caption = f"{title}: average targets (test accuracy {found.test_accuracy:.4f})"
+    caption = f"{title}: average targets (test accuracy {training.test_accuracy:.4f})"
     table = number_table("soft_targets", caption, "rows", ["1st", "2nd", "3rd", "4th", "5th"], rows)
     description = f"{title}. Average of the largest targets: " + "; ".join(
         f"{name} {', '.join(f'{value:.2f}' for value in values)}" for name, values in averages.items()

@@ -269,18 +269,19 @@ def _spiral(options: argparse.Namespace) -> Figure:
     maps, numbers, lines = {}, {}, []
     for name in options.methods:
         method = parse_figure_method(name, len(WIDTHS) - 2)
-        found = []
+        measured = []
         for seed in range(options.seed, options.seed + options.seeds):
             plan = TrainingPlan(options.steps, None, options.learning_rate, seed, options.mix_alpha)
             network = train_on_spiral(*train, method, plan)
             probability = map_probability(network)
-            found.append(measure(network, train, test, probability))
-            if len(found) == 1:
-                note = f"training confidence {found[0].train_confidence:.2f}, zone {100 * found[0].zone_share:.1f}%"
+            measured.append(measure(network, train, test, probability))
+            if len(measured) == 1:
+                first = measured[0]
+                note = f"training confidence {first.train_confidence:.2f}, zone {100 * first.zone_share:.1f}%"
                 arrays = (probability.numpy(), REACH, train[0].numpy(), train[1].numpy())
                 maps[method.label] = DecisionMap(*arrays, note)
         numbers[name] = {
-            key: list(values) for key, values in zip(found[0]._fields, zip(*found, strict=True), strict=True)
+            key: list(values) for key, values in zip(measured[0]._fields, zip(*measured, strict=True), strict=True)
         }
         lines.append((method.label, [estimate(values) for values in numbers[name].values()]))
     title = "Two-class spiral: predicted probability, and the zone between 0.3 and 0.7"

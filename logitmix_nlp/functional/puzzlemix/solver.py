@@ -44,13 +44,13 @@ def solve_mask(energy: MaskEnergy, quality: str = "fast") -> torch.Tensor:
     steps, sweeps, grid = energy.prior.shape[1] - 1, int(quality == "high"), energy.own.shape[-1]
     colours = _checkerboard(energy)
     starts = _starts(energy, _relax(colours))
-    found = torch.stack([_merge(_improve(start, colours, 8 if steps == 1 else 2), grid) for start in starts])
+    improved = torch.stack([_merge(_improve(start, colours, 8 if steps == 1 else 2), grid) for start in starts])
     if steps == 1:
-        repeated = MaskEnergy(*(field.repeat(len(found), *[1] * (field.dim() - 1)) for field in energy))
-        found = sweep_chains(found.flatten(0, 1), repeated, 1).view_as(found)
+        repeated = MaskEnergy(*(field.repeat(len(improved), *[1] * (field.dim() - 1)) for field in energy))
+        improved = sweep_chains(improved.flatten(0, 1), repeated, 1).view_as(improved)
         sweeps += 2
-    best = torch.stack([energy.total(mask) for mask in found]).argmin(0)
-    mask = found[best, torch.arange(len(best), device=best.device)]
+    best = torch.stack([energy.total(mask) for mask in improved]).argmin(0)
+    mask = improved[best, torch.arange(len(best), device=best.device)]
     return sweep_chains(mask, energy, sweeps) if sweeps else mask
 
 

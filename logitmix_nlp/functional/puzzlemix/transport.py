@@ -73,11 +73,11 @@ def _best_places(
     image: torch.Tensor, mover: torch.Tensor, gain: torch.Tensor, held: torch.Tensor, place: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cheapest place that would take each mover, and its cost; infinite where none would."""
-    found = []
+    best = []
     size = max(1, COSTS_AT_ONCE // held.shape[1])
     for images, movers in zip(image.split(size), mover.split(size), strict=True):
         distance = (place[:, movers, None] - place[:, None]).square_().sum(0)
         cost = distance.mul_(scale).sub_(gain[images, movers][:, None])
-        found.append(cost.masked_fill_(cost >= held[images], torch.inf).min(1))
-    costs, places = zip(*found, strict=True)
+        best.append(cost.masked_fill_(cost >= held[images], torch.inf).min(1))
+    costs, places = zip(*best, strict=True)
     return torch.cat(costs), torch.cat(places)

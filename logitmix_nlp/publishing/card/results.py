@@ -108,8 +108,8 @@ def score_metrics(
     scores, ends = {name: float(value) for name, value in metrics.items() if _is_number(value)}, {}
 
     def of_rows(index):
-        found = compute_metrics(EvalPrediction(predictions[index.numpy()], labels[index.numpy()]))
-        return {name: found[name] if _is_number(found.get(name)) else math.nan for name in scores}
+        metrics = compute_metrics(EvalPrediction(predictions[index.numpy()], labels[index.numpy()]))
+        return {name: metrics[name] if _is_number(metrics.get(name)) else math.nan for name in scores}
 
     arrays = isinstance(predictions, np.ndarray) and isinstance(labels, np.ndarray)
     if scores and arrays and n_resamples and compute_metrics is not None:

@@ -90,11 +90,11 @@ def learning_curves(
         ImportError: If matplotlib is missing.
         ValueError: If there is no curve, or a curve's name is not among `names`.
     """
-    found = list(dict.fromkeys(name for panel in panels for name in panel.curves))
-    if not found:
+    drawn = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    if not drawn:
         raise ValueError("panels hold no curve: give at least one.")
-    names = found if names is None else list(names)
-    unknown = [name for name in found if name not in names]
+    names = drawn if names is None else list(names)
+    unknown = [name for name in drawn if name not in names]
     if unknown:
         raise ValueError(f"names lacks {', '.join(unknown)}; list every method that has a curve.")
     columns = min(len(panels), max_columns)
