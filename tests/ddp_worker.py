@@ -18,13 +18,13 @@ def neighbours(rows, *args, **kwargs):
     return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
 
 
-def main(output: Path, method: str, batch_size: int, accumulation: int) -> None:
+def main(output: Path, method: str, batch_size: int, accumulation: int, switches: dict | None = None) -> None:
     mixers.sample_plan = neighbours
     recorder = tiny.GradientRecorder()
     run = tiny.trainer(
         output, tiny.rows(24), callbacks=[recorder], mix_method=method, mix_site="layer:1", max_grad_norm=0.0,
         per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation, optim="sgd",
-        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None, **(switches or {}),
     )  # fmt: skip
     run.train()
     weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])

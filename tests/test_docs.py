@@ -2,6 +2,7 @@
 """What the documentation says must run and exist."""
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import re
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 
 from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.training.methods import MIX_METHODS
+from logitmix_nlp.training.neutral_arguments import NEUTRAL, SCORING
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted((ROOT / "docs" / "methods").glob("*.md"))
@@ -130,3 +132,17 @@ def test_links_and_named_files_exist(page):
     drawn = {"_static/sites.svg", "_static/batch.svg", "settings.md"}  # made by `make docs`
     paths = [page.parent / path for path in linked if path not in drawn] + [ROOT / path for path in named]
     assert [path for path in paths if not path.exists()] == []
+
+
+def test_every_switch_has_its_row_and_its_test():
+    page = (ROOT / "docs" / "switches.md").read_text(encoding="utf-8")
+    table, quiet = page.split("## What does not touch training")
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ") and "| switch |" not in line]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    listed = set(re.findall(r"`(\w+)`", quiet))
+    fields = {field.name for field in dataclasses.fields(TrainingArguments)}
+    assert fields - named - listed == set()
+    assert listed <= (NEUTRAL | SCORING) & fields
+    for *_, test, _ in rows:
+        path, _, name = test.strip(" `").partition("::")
+        assert f"def {name}" in (ROOT / "tests" / path).read_text(encoding="utf-8"), test

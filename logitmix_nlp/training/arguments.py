@@ -30,6 +30,7 @@ __all__ = [
     "check_mixing",
     "check_problem_type",
     "check_processes",
+    "check_undivided",
     "warn_of_lone_rows",
 ]
 
@@ -137,6 +138,21 @@ def check_processes(args: Any) -> None:
             f"torchrun started {os.environ['WORLD_SIZE']} processes, but each would train alone: without GPUs add "
             "--use_cpu (use_cpu=True) or --ddp_backend gloo."
         )
+
+
+def check_undivided(trainer: Any) -> None:
+    """Refuse layers or texts divided over processes, each of which would draw other partners for the same rows.
+
+    Raises:
+        ValueError: Naming the kind of parallelism.
+    """
+    for name, what in (("tp", "layers"), ("cp", "texts"), ("sp", "texts")):
+        size = getattr(trainer, f"get_{name}_size")()
+        if size > 1:
+            raise ValueError(
+                f"{name}_size={size} divides {what} over processes, each of which would mix other rows: use DDP "
+                "(torchrun) or FSDP, where each process has rows of its own."
+            )
 
 
 def warn_of_lone_rows(args: Any) -> None:

@@ -27,6 +27,7 @@ from logitmix_nlp.training.arguments import (
     LogitMixTrainingArguments,
     check_problem_type,
     check_processes,
+    check_undivided,
     warn_of_lone_rows,
 )
 from logitmix_nlp.training.checked_trainer import CheckedMixin
@@ -144,6 +145,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
 
     def _check_setup(self, *, trains: bool = False) -> None:
         self.args.check_mixing()
+        check_undivided(self)
         model = self.accelerator.unwrap_model(self.model)
         check_classifier(model)
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL

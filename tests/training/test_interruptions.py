@@ -85,11 +85,18 @@ def test_streams_depend_on_each_counter_and_on_nothing_else():
     assert [draw(*counters) for counters in streams] == [draw(*counters) for counters in streams]
 
 
-@pytest.mark.parametrize("method", ["vanilla", "logitmix"])
-def test_two_processes_learn_what_one_does(tmp_path, method):
+SWITCHES = {
+    "average_tokens_across_devices": False, "ddp_find_unused_parameters": True, "ddp_broadcast_buffers": True,
+    "ddp_bucket_cap_mb": 1, "accelerator_config": {"dispatch_batches": True, "split_batches": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "switches"), [("vanilla", {}), ("logitmix", SWITCHES)])
+def test_two_processes_learn_what_one_does(tmp_path, method, switches):
     """24 rows, a step of 16 and a short one of 8: 2 processes x 2 batches x 4 rows against one x 16."""
     one = launch(1, ddp_worker.main, tmp_path / "one", method, 16, 1)
-    two = launch(2, ddp_worker.main, tmp_path / "two", method, 4, 2)
+    rows = 8 if switches else 4  # with split_batches of all processes together
+    two = launch(2, ddp_worker.main, tmp_path / "two", method, rows, 2, switches)
     assert two["world_size"] == 2
     assert two["ranks_in_sync"]
     assert len(one["log"]) == len(two["log"]) == 2
