@@ -14,7 +14,7 @@ from logitmix_nlp.mixing import mixers
 
 CLASS_WEIGHTS = [1.0, 3.0, 0.25]
 METHODS = ("vanilla", "mixup", "logitmix")
-KINDS = ("class_weights", "row_loss", "soft")
+KINDS = ("class_weights", "row_loss", "soft", "tokens")
 
 
 def focal(logits, labels):
@@ -24,11 +24,16 @@ def focal(logits, labels):
 
 
 def rows(kind: str, count: int) -> list[dict]:
-    """Rows with classes, or with probabilities of them."""
+    """Rows with classes, with probabilities of them, or with tags of tokens."""
     if kind != "soft":
-        return tiny.rows(count)
+        return tiny.rows(count, kind="tokens" if kind == "tokens" else "single")
     probabilities = torch.randn(count, 3, generator=torch.Generator().manual_seed(3)).softmax(-1).tolist()
     return [{**row, "labels": label} for row, label in zip(tiny.rows(count), probabilities, strict=True)]
+
+
+def model(kind: str) -> torch.nn.Module:
+    """The model that such rows are for."""
+    return tiny.bert(tokens=kind == "tokens")
 
 
 def neighbours(rows, *args, **kwargs):
@@ -41,7 +46,8 @@ def step(output: Path, kind: str, method: str, count: int, batch_size: int) -> t
     recorder = tiny.GradientRecorder()
     more = {"row_loss": focal} if kind == "row_loss" else {}
     run = tiny.trainer(
-        output, rows(kind, count), callbacks=[recorder], mix_method=method, mix_site="embeddings", max_grad_norm=0.0,
+        output, rows(kind, count), model(kind), callbacks=[recorder], mix_method=method, mix_site="embeddings",
+        max_grad_norm=0.0,
         per_device_train_batch_size=batch_size, gradient_accumulation_steps=2,
         class_weights=CLASS_WEIGHTS if kind == "class_weights" else None,
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None, **more,

@@ -3,14 +3,16 @@
 
 import torch
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, TrainerCallback
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, TrainerCallback
 
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 
 VOCABULARY = 101
 
 
-def bert(num_labels: int = 3, layers: int = 4, dropout: float = 0.0, seed: int = 0, **config) -> nn.Module:
+def bert(
+    num_labels: int = 3, layers: int = 4, dropout: float = 0.0, seed: int = 0, tokens: bool = False, **config
+) -> nn.Module:
     """BERT classifier with weights large enough that every layer and the tanh of the pooler bend visibly."""
     torch.manual_seed(seed)
     settings = {
@@ -25,15 +27,16 @@ def bert(num_labels: int = 3, layers: int = 4, dropout: float = 0.0, seed: int =
         "attention_probs_dropout_prob": dropout,
         "initializer_range": 0.3,
     }
-    return BertForSequenceClassification(BertConfig(**{**settings, **config}))
+    head = BertForTokenClassification if tokens else BertForSequenceClassification
+    return head(BertConfig(**{**settings, **config}))
 
 
 def rows(count: int, num_labels: int = 3, seed: int = 0, kind: str = "single") -> list[dict]:
-    """Tokenised examples of 3 to 12 tokens with labels: class indices, multi-hot vectors or scores."""
+    """Tokenised examples of 3 to 12 tokens with labels: class indices, multi-hot vectors, scores or tags of tokens."""
     generator = torch.Generator().manual_seed(seed)
 
     def label() -> object:
-        if kind == "single":
+        if kind in ("single", "tokens"):
             return torch.randint(num_labels, (), generator=generator).item()
         if kind == "multi":
             return torch.randint(2, (num_labels,), generator=generator).float().tolist()
@@ -43,23 +46,31 @@ def rows(count: int, num_labels: int = 3, seed: int = 0, kind: str = "single") -
         length = int(torch.randint(3, 13, (), generator=generator))
         ids = torch.randint(1, VOCABULARY, (length,), generator=generator).tolist()
         types = [0] * (length // 2) + [1] * (length - length // 2)
-        return {"input_ids": ids, "token_type_ids": types, "labels": label()}
+        labels = [label() for _ in ids] if kind == "tokens" else label()
+        if kind == "tokens":  # most have a tag, but never those at the ends
+            labels = [tag if 0 < place < length - 1 and ids[place] % 4 else -100 for place, tag in enumerate(labels)]
+        return {"input_ids": ids, "token_type_ids": types, "labels": labels}
 
     return [example() for _ in range(count)]
 
 
-def collate(examples: list[dict]) -> dict[str, torch.Tensor]:
-    """Pad on the right, with an attention mask."""
+def collate(examples: list[dict], *, left: bool = False) -> dict[str, torch.Tensor]:
+    """Pad on the right, or left, with an attention mask; labels of tokens with -100."""
     width = max(len(example["input_ids"]) for example in examples)
 
-    def pad(values: list[int]) -> list[int]:
-        return values + [0] * (width - len(values))
+    def pad(values: list[int], value: int = 0) -> list[int]:
+        more = [value] * (width - len(values))
+        return more + values if left else values + more
+
+    def label(example: dict) -> object:
+        labels = example["labels"]
+        return pad(labels, -100) if isinstance(labels, list) and isinstance(labels[0], int) else labels
 
     return {
         "input_ids": torch.tensor([pad(example["input_ids"]) for example in examples]),
         "token_type_ids": torch.tensor([pad(example["token_type_ids"]) for example in examples]),
         "attention_mask": torch.tensor([pad([1] * len(example["input_ids"])) for example in examples]),
-        "labels": torch.tensor([example["labels"] for example in examples]),
+        "labels": torch.tensor([label(example) for example in examples]),
     }
 
 

@@ -24,6 +24,7 @@ from logitmix_nlp.functional.puzzlemix import (
 )
 from logitmix_nlp.functional.puzzlemix.adversarial import check_adv_eps, check_adv_prob
 from logitmix_nlp.functional.span import paste_spans, salient_spans, sample_spans, text_segments, token_saliency
+from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.mixing.sites import INPUT, Site, find_sites, main_input
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Mixer",
     "Mixture",
     "Start",
+    "check_labels_mix",
     "check_mixer",
     "check_puzzle_options",
     "draw_mixture",
@@ -235,6 +237,19 @@ def check_mixer(name: str, model: nn.Module, processor: Any, *, sharded: bool) -
         )
     if mixer.exchanges == "input_ids":
         special_ids(processor)
+
+
+def check_labels_mix(name: str, labels: torch.Tensor) -> None:
+    """Refuse mixers that move tokens from one place to another for labels of tokens, `(B, T)`, which would stay.
+
+    Raises:
+        SetupError: Saying what to choose.
+    """
+    if MIXERS[name].exchanges == "input_ids" and labels.dim() == 2 and not labels.is_floating_point():
+        raise SetupError(
+            f"mixer={name!r} moves tokens to other places of a text, and the labels of this data are those of tokens, "
+            "which would stay where they are: choose mix_method='mixup', 'manifold_mixup', 'logitmix' or 'lamix'."
+        )
 
 
 def pixel_scale(processor: Any) -> tuple[list[float], list[float]] | None:

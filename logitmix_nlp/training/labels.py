@@ -10,10 +10,16 @@ import datasets
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, DefaultDataCollator, default_data_collator
+from transformers import (
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+    default_data_collator,
+)
 from transformers.utils import logging
 
 from logitmix_nlp.functional.checks import (
+    IGNORED,
     MULTI_LABEL,
     SOFT_LABEL,
     are_probabilities,
@@ -109,7 +115,8 @@ def dataset_labels(dataset: Any) -> torch.Tensor | None:
             a list of rows, or a dataset with all labels in an attribute `labels`.
 
     Returns:
-        `torch.Tensor`: Of shape `(N,)` or `(N, C)`, in the order of the rows.
+        `torch.Tensor`: Of shape `(N,)` or `(N, C)`, in the order of the rows; those of tokens, if rows have several
+        lengths, as one row `(1, M)`.
     """
     if isinstance(dataset, datasets.Dataset):
         name = next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
@@ -126,11 +133,20 @@ def dataset_labels(dataset: Any) -> torch.Tensor | None:
     try:
         return torch.as_tensor(values if isinstance(values, torch.Tensor) else np.asarray(values))
     except (TypeError, ValueError):  # lists of several lengths, or labels that are no numbers
+        return _of_tokens(values)
+
+
+def _of_tokens(values: Sequence) -> torch.Tensor | None:
+    """Integers of all rows, one behind the other, `(1, M)`; `None` for anything else."""
+    try:
+        joined = np.concatenate([np.asarray(row) for row in values])
+    except (TypeError, ValueError):
         return None
+    return torch.as_tensor(joined)[None] if joined.dtype.kind in "iu" else None
 
 
 def count_classes(labels: torch.Tensor | None, num_labels: int) -> torch.Tensor:
-    """Rows of each class, `(num_labels,)`; of rows of probabilities, their sum.
+    """Rows, or tagged tokens, of each class, `(num_labels,)`; of rows of probabilities, their sum.
 
     Raises:
         SetupError: If there are no labels to read, or they are no classes of the model.
@@ -140,6 +156,8 @@ def count_classes(labels: torch.Tensor | None, num_labels: int) -> torch.Tensor:
             "class_weights='balanced' counts the labels of train_dataset, which cannot be read as a column here (a "
             "stream, or rows made on the fly): give the weights as numbers, one for each class."
         )
+    if labels.dim() == 2 and not labels.is_floating_point():
+        labels = labels[labels != IGNORED]
     if labels.dim() == 2 and labels.shape[1] == num_labels:
         return labels.double().sum(0)
     if labels.is_floating_point() or labels.dim() != 1 or ((labels < 0) | (labels >= num_labels)).any():
@@ -220,7 +238,8 @@ def loader_labels(loader: DataLoader, num_labels: int, problem_type: str | None)
     loader = getattr(loader, "base_dataloader", loader)  # within that of Accelerate
     collate = getattr(loader, "collate_fn", None)
     own = getattr(collate, "data_collator", collate)  # within that which takes columns away
-    hands_on = own is default_data_collator or type(own) in (DefaultDataCollator, DataCollatorWithPadding)
+    stock = (DefaultDataCollator, DataCollatorWithPadding, DataCollatorForTokenClassification)
+    hands_on = own is default_data_collator or type(own) in stock
     labels = dataset_labels(loader.dataset) if hands_on else None
     check = partial(check_label_values, num_labels=num_labels, problem_type=problem_type)
     if labels is not None:

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput
 
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, SOFT_LABEL, check_label_values, check_row_loss
-from logitmix_nlp.functional.losses import supervised_loss
+from logitmix_nlp.functional.losses import reduce_rows, supervised_loss
 from logitmix_nlp.functional.mixing import MixPlan, mixture_count
 from logitmix_nlp.functional.mixing_loss import ROW_TERMS, mixing_loss_parts
 from logitmix_nlp.functional.row_loss import RowFunction, RowLoss
-from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_mixer, draw_mixture, mixing_sites
+from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_labels_mix, check_mixer, draw_mixture, mixing_sites
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.rng import step_generator
@@ -75,6 +76,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
       one in its `forward` is refused at the first step, unless `ignore_model_loss` is set.
     - `eval_loss` is the clean loss without label smoothing, so that it compares across methods; with class weights,
       `pos_weight` or `row_loss` it is that loss, as with stock `Trainer`.
+    - For token classification (labels `(B, T)`, -100 for tokens without a tag) every tagged token is a row: losses are
+      means over the tagged tokens of the optimizer step, `eval_loss` over those of the evaluation.
     - A temperature in the model's configuration divides the logits of `evaluate` and `predict`; training removes it.
 
     Raises:
@@ -98,6 +101,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     _mixture_weight = 1.0
     _micro_step = 0
     _unlabelled: bool | None = None
+    _weighed: torch.Tensor | None = None  # loss and weight of each row of the batch that was evaluated last
+    _evaluated_sizes: torch.Tensor | None = None
     _computed = False  # whether the training step computed this class's loss
 
     def __init__(
@@ -254,7 +259,11 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             check_label_values(labels, self._num_labels, self._problem_type(labels))
             outputs = model(**inputs)
             logits = scale_outputs(logits_of(outputs, model), self._temperature)
-            loss = supervised_loss(logits, labels, row_loss=self._row_loss(self._problem_type(labels), smooth=False))
+            row_loss = self._row_loss(self._problem_type(labels), smooth=False)
+            rows, label_sizes = row_loss.rows(logits, labels), row_loss.weights(labels)
+            loss, self._weighed = reduce_rows(rows, "mean", label_sizes), None
+            if label_sizes is not None:
+                self._weighed = torch.stack([rows, label_sizes.to(rows.dtype)], 1).reshape(len(rows), 2, -1).sum(2)
             if not isinstance(outputs, dict):
                 outputs = (loss, *outputs)  # where the base class looks for the logits in tuples
             return (loss, outputs) if return_outputs else loss
@@ -276,10 +285,24 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         loss = sum(parts.values()) * self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the stock loop; its first batch tells whether the rows have labels."""
-        self._unlabelled = None
-        return super().evaluation_loop(*args, **kwargs)
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Run the stock loop; its first batch tells whether the rows have labels.
+
+        Where labels weigh, as tagged tokens do, the loss is the mean over all of them, not one of means of batches.
+        """
+        self._unlabelled, self._evaluated_sizes = None, None
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        if self._evaluated_sizes is not None:
+            total, size = self._evaluated_sizes.tolist()
+            output.metrics[f"{metric_key_prefix}_loss"] = total / size if size else 0.0
+        return output
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list | None = None
@@ -292,7 +315,13 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             if self._unlabelled and not missing:
                 raise ValueError("Rows of label -1 come before rows with classes: label all rows, or give all -1.")
             inputs = {name: value for name, value in inputs.items() if name != "labels" or not self._unlabelled}
+        self._weighed = None
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if self._weighed is not None:
+            sums, sizes = self._weighed.double().unbind(1)
+            added = loss - reduce_rows(sums, "mean", sizes)  # by an overriding `compute_loss`
+            both = self.accelerator.gather_for_metrics(torch.stack([sums + added * sizes, sizes], 1)).sum(0)
+            self._evaluated_sizes = both if self._evaluated_sizes is None else self._evaluated_sizes + both
         return loss, scale_outputs(logits, self._temperature), labels
 
     def _draw(
@@ -367,6 +396,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._probed.add(kind)
         if args.loss_weights.needs_mixed:
             warn_of_lone_rows(args)
+            check_labels_mix(args.mixer, labels)
             needs = {"needs_bends": len(self._sites) > 1, **mixing_needs(args.loss_weights, args.mix_warmup)}
             needs["guided"] = MIXERS[args.mixer].guided
             probe(self._site_mixer, callee, inputs, rows, self._sites, sharded=self._sharded, **needs)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
-from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, SOFT_LABEL
+from logitmix_nlp.functional.checks import IGNORED, MULTI_LABEL, REGRESSION, SINGLE_LABEL, SOFT_LABEL
 from logitmix_nlp.functional.losses import supervised_loss
 from logitmix_nlp.mixing.model_modes import evaluation_mode, stirred
 from logitmix_nlp.mixing.outputs import SetupError, logits_of
@@ -127,6 +127,7 @@ def check_model_loss(
         if not sharded:
             batch = stack.enter_context(stirred(model, batch, main_input(model)))
         logits = [logits_of(model(**batch), model) for _ in range(2)]
+        _check_head(model, logits[0], labels)
         for shift in range(2):  # one assignment of labels may have the plain loss by chance
             targets = _all_kinds(labels[index.to(labels.device)], problem_type, logits[0].shape[-1], shift)
             try:
@@ -149,8 +150,22 @@ def check_model_loss(
                 )
 
 
+def _check_head(model: nn.Module, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """Refuse labels of rows for a model that labels tokens, and the other way round."""
+    of_tokens = labels.dim() == 2 and not labels.is_floating_point()
+    if of_tokens != (logits.dim() == 3):
+        name, given = ("Token", "tokens") if of_tokens else ("Sequence", "rows")
+        raise SetupError(
+            f"{type(model).__name__} returned logits of shape {tuple(logits.shape)}, but the labels are those of "
+            f"{given}, of shape {tuple(labels.shape)}: load the model with AutoModelFor{name}Classification."
+        )
+
+
 def _all_kinds(labels: torch.Tensor, problem_type: str, num_labels: int, shift: int) -> torch.Tensor:
     """Labels of many classes, or scores, of the dtype of those given; others for each shift."""
+    if labels.dim() == 2 and not labels.is_floating_point():  # of tokens
+        kinds = _all_kinds(labels.flatten(), problem_type, num_labels, shift).view_as(labels)
+        return torch.where(labels == IGNORED, labels, kinds)
     rows = torch.arange(len(labels), device=labels.device) + shift
     if problem_type == REGRESSION:
         return labels + shift

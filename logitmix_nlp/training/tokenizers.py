@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import (
     AutoTokenizer,
+    DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -154,7 +155,8 @@ def check_padding(collator: Any) -> None:
     Raises:
         SetupError: Saying which attributes to set.
     """
-    pads = isinstance(collator, DataCollatorWithPadding) and collator.padding not in (False, "do_not_pad")
+    kinds = (DataCollatorWithPadding, DataCollatorForTokenClassification)
+    pads = isinstance(collator, kinds) and collator.padding not in (False, "do_not_pad")
     if pads and collator.tokenizer.pad_token is None:
         raise SetupError(
             f"{type(collator.tokenizer).__name__} has no padding token: set tokenizer.pad_token (to "

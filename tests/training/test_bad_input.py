@@ -127,7 +127,7 @@ def test_missing_labels_list_the_columns(tmp_path):
         run.train()
 
 
-@pytest.mark.parametrize("model_class", [BertForMaskedLM, BertForTokenClassification, BertModel])
+@pytest.mark.parametrize("model_class", [BertForMaskedLM, BertModel, BertForTokenClassification])
 @pytest.mark.parametrize("method", ["vanilla", "logitmix"])
 def test_a_model_with_another_head_is_told_which_to_load(tmp_path, model_class, method):
     model = model_class(tiny.bert().config)

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
+from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import default_data_collator
 
@@ -33,18 +34,21 @@ def logits_of(model, batch, partner=None):
 
 def reference(kind, method, count):
     """The terms and the gradients of one step over all rows."""
-    model, batch = tiny.bert().train(), tiny.collate(worker.rows(kind, count))
+    model, batch = worker.model(kind).train(), tiny.collate(worker.rows(kind, count))
     y, partner = batch.pop("labels"), torch.arange(count) ^ 1
     w = torch.tensor(worker.CLASS_WEIGHTS) if kind == "class_weights" else torch.ones(3)
 
     def loss(logits, y):
+        if kind == "tokens":
+            return cross_entropy(logits.transpose(1, 2), y, ignore_index=-100, reduction="none")
         p = logits.softmax(-1)
         if kind == "soft":
             return -(y * p.log()).sum(-1)
         p = p[torch.arange(count), y]
         return (1 - p) ** 2 * -p.log() if kind == "row_loss" else w[y] * -p.log()
 
-    weight, terms = w[y].sum() if kind == "class_weights" else count, {}
+    weight = {"class_weights": lambda: w[y].sum(), "tokens": lambda: (y != -100).sum()}.get(kind, lambda: count)()
+    terms = {}
     clean = logits_of(model, batch)
     mixed = logits_of(model, batch, partner) if method != "vanilla" else None
     if method != "mixup":
@@ -52,7 +56,9 @@ def reference(kind, method, count):
     if method != "vanilla":
         terms["loss_mix"] = (0.3 * loss(mixed, y) + 0.7 * loss(mixed, y[partner])).sum() / weight
     if method == "logitmix":
-        terms["loss_sim"] = (0.3 * clean + 0.7 * clean[partner] - mixed).square().mean()
+        gap = (0.3 * clean + 0.7 * clean[partner] - mixed).square().mean(-1)
+        both = (y != -100) & (y[partner] != -100)
+        terms["loss_sim"] = gap[both].sum() / weight if kind == "tokens" else gap.mean()
     sum(terms.values()).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {"loss": sum(terms.values()).item(), **{name: term.item() for name, term in terms.items()}}, gradients
