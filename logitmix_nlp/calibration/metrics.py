@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 from transformers import EvalPrediction
 
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
-from logitmix_nlp.functional.checks import IGNORED, check_bins
+from logitmix_nlp.functional.checks import IGNORED, are_probabilities, check_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
 from logitmix_nlp.functional.entities import EntityCounts, are_entity_tags, count_entities, entity_scores
 from logitmix_nlp.functional.metrics import metric_values
@@ -117,6 +117,8 @@ class ClassificationMetrics:
 
     Labels of shape `(N, C)` are those of a multi-label classifier, whose metrics are `micro_f1` and `macro_f1` at
     probability 0.5, `subset_accuracy` (all labels of a row right), and `ece`, `nll` and `brier` as means over labels.
+    If they are class probabilities (soft labels), `accuracy`, `ece` and `oe` go by the most probable class, `nll` and
+    `brier` by the probabilities.
 
     With `batch_eval_metrics=True` only sums are kept, not the logits: memory does not grow with the data. Accuracy,
     ECE and OE are bitwise those of the whole, NLL and Brier score within the rounding of float64.
@@ -125,11 +127,13 @@ class ClassificationMetrics:
         n_bins (`int`): Number of equal confidence bins `(a, b]` of ECE and OE.
         from_logits (`bool`, *optional*): Whether predictions are logits, as those of Transformers' classifiers are;
             `False` for probabilities (of one label per row).
+        soft_labels (`bool`, *optional*): Whether labels `(N, C)` are class probabilities; `None` takes for them what
+            sums to 1 in each row and is not all 0 and 1. Say it for `batch_eval_metrics`, where a batch may be.
     """
 
-    def __init__(self, n_bins: int = 15, from_logits: bool = True):
+    def __init__(self, n_bins: int = 15, from_logits: bool = True, soft_labels: bool | None = None):
         check_bins(n_bins)
-        self.n_bins, self.from_logits = n_bins, from_logits
+        self.n_bins, self.from_logits, self.soft_labels = n_bins, from_logits, soft_labels
         self._sums: tuple[Any, ...] | None = None
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool | None = None) -> dict[str, float]:
@@ -148,9 +152,10 @@ class ClassificationMetrics:
             ValueError: If predictions are classes, not logits; and see [`functional.confidence_bins`].
         """
         logits, labels = map(_tensor, scored_rows(prediction))
-        if labels.ndim == 2 and not self.from_logits:
+        multi_label = labels.ndim == 2 and not self._are_soft(labels)
+        if multi_label and not self.from_logits:
             raise ValueError("from_logits=False is for one label per row; multi-label predictions must be logits.")
-        sums = self._label_sums(logits, labels) if labels.ndim == 2 else self._class_sums(logits, labels)
+        sums = self._label_sums(logits, labels) if multi_label else self._class_sums(logits, labels)
         if compute_result is None:
             return self._result(*sums)
         if self._sums is not None:
@@ -161,6 +166,11 @@ class ClassificationMetrics:
     def reset(self) -> None:
         """Forget the batches added, after an evaluation that was broken off."""
         self._sums = None
+
+    def _are_soft(self, labels: torch.Tensor) -> bool:
+        if self.soft_labels is not None or not labels.is_floating_point():
+            return bool(self.soft_labels)
+        return bool(are_probabilities(labels).all() and ((labels > 0) & (labels < 1)).any())
 
     def _class_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[ConfidenceBins, ScoreSums]:
         bins = confidence_bins(logits, labels, self.n_bins, from_logits=self.from_logits)
@@ -225,7 +235,9 @@ class TokenMetrics(ClassificationMetrics):
         self._entities = None
 
 
-def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> ClassificationMetrics:
+def compute_metrics_for(
+    n_bins: int = 15, from_logits: bool = True, soft_labels: bool | None = None
+) -> ClassificationMetrics:
     """What to pass as `compute_metrics` to any `Trainer` that fine-tunes a classifier, multi-label ones included.
 
     Then `metric_for_best_model="eval_ece"` (with `greater_is_better=False` for the stock arguments) and early stopping
@@ -234,11 +246,13 @@ def compute_metrics_for(n_bins: int = 15, from_logits: bool = True) -> Classific
     Args:
         n_bins (`int`): Number of equal confidence bins `(a, b]` of ECE and OE.
         from_logits (`bool`): Whether the model returns logits; `False` for probabilities.
+        soft_labels (`bool`, *optional*): Whether labels `(N, C)` are class probabilities, see
+            [`ClassificationMetrics`].
 
     Returns:
         `ClassificationMetrics`: Takes an `EvalPrediction`, and `compute_result` for `batch_eval_metrics=True`.
     """
-    return ClassificationMetrics(n_bins, from_logits)
+    return ClassificationMetrics(n_bins, from_logits, soft_labels)
 
 
 def _metrics(bins: ConfidenceBins, scores: ScoreSums) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from logitmix_nlp.functional.checks import check_bins
-from logitmix_nlp.functional.predictions import checked_predictions, confidence_chunks
+from logitmix_nlp.functional.predictions import checked_predictions, classes_of, confidence_chunks
 from logitmix_nlp.functional.scores import brier_score, negative_log_likelihood
 
 __all__ = [
@@ -108,7 +108,8 @@ def confidence_bins(
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): Logits, or probabilities. A matrix is taken as
             probabilities if every entry lies in `[0, 1]` and every row sums to 1 within rounding; else as logits.
             NumPy arrays are taken too.
-        labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`.
+        labels (`torch.Tensor` of shape `(N,)`): True classes, integers in `[0, C)`; of class probabilities
+            `(N, C)`, the most probable ones.
         n_bins (`int`): Number of bins `M`, from 1 to `MOST_BINS`. The confidence of given probabilities is compared
             with bin edges of the same dtype (0.6 in float32 lies in `(…, 0.6]`); that of logits is computed in
             float64.
@@ -124,7 +125,7 @@ def confidence_bins(
             or if `from_logits=False` and the rows are no probabilities.
     """
     check_bins(n_bins)
-    scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
+    scores, labels, logits = checked_predictions(logits_or_probs, classes_of(labels), from_logits)
     wrong_right = labels.new_zeros(2 * n_bins)
     steps = labels.new_zeros(n_bins, dtype=torch.float64)
     for confidence, correct in confidence_chunks(scores, labels, logits):

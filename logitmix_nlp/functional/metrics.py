@@ -22,7 +22,7 @@ from logitmix_nlp.functional.bootstrap import (
 )  # fmt: skip
 from logitmix_nlp.functional.calibration import GRID, ConfidenceBins, bin_index, confidence_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
-from logitmix_nlp.functional.predictions import checked_predictions
+from logitmix_nlp.functional.predictions import checked_predictions, classes_of
 from logitmix_nlp.functional.scores import ScoreSums, row_scores, score_sums
 from logitmix_nlp.functional.selective import RowConfidences, row_confidences
 
@@ -34,7 +34,8 @@ class Predictions:
 
     Args:
         logits (`torch.Tensor` of shape `(N, C)`): Before softmax; NumPy arrays are taken too.
-        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        labels (`torch.Tensor` of shape `(N,)`): True classes; of class probabilities `(N, C)`, NLL and Brier score
+            take these, and all others the most probable class.
         n_bins (`int`): Confidence bins of ECE, MCE, OE, adaptive and class-wise ECE.
 
     Raises:
@@ -42,8 +43,10 @@ class Predictions:
     """
 
     def __init__(self, logits: torch.Tensor, labels: torch.Tensor, n_bins: int = 15):
-        scores, labels, _ = checked_predictions(logits, labels, from_logits=True)
-        self.logits, self.labels, self.n_bins = scores.cpu(), labels.cpu(), n_bins
+        scores, classes, _ = checked_predictions(logits, classes_of(labels), from_logits=True)
+        self.logits, self.labels, self.n_bins = scores.cpu(), classes.cpu(), n_bins
+        soft = torch.as_tensor(labels).cpu()
+        self.targets = soft if soft.dim() == 2 else self.labels
 
     @cached_property
     def rows(self) -> RowConfidences:
@@ -58,7 +61,7 @@ class Predictions:
     @cached_property
     def sums(self) -> ScoreSums:
         """Sums of the proper scores."""
-        return score_sums(self.logits, self.labels, from_logits=True)
+        return score_sums(self.logits, self.targets, from_logits=True)
 
 
 class Metric(NamedTuple):
@@ -101,7 +104,7 @@ def metric_intervals(
 
     Args:
         logits (`torch.Tensor` of shape `(N, C)`): Before softmax; NumPy arrays are taken too.
-        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        labels (`torch.Tensor` of shape `(N,)`): True classes, or class probabilities `(N, C)`, see [`Predictions`].
         n_bins (`int`): Confidence bins.
         names (`Sequence[str]`, *optional*): Names in `METRICS`; `None` takes all.
         n_resamples (`int`): Resamples of the rows, at least 40; 0 gives no intervals, both ends are NaN.
@@ -223,7 +226,7 @@ def _adaptive_ece(predictions: Predictions) -> Resampled:
 
 
 def _row_score(place: int) -> Callable[[Predictions], Resampled]:
-    return lambda one: resampled_mean(row_scores(one.logits, one.labels, from_logits=True)[place])
+    return lambda one: resampled_mean(row_scores(one.logits, one.targets, from_logits=True)[place])
 
 
 _ece = _by_bin(ConfidenceBins.calibration_errors)

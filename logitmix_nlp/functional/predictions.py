@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["checked_predictions", "confidence_chunks", "row_chunks", "row_sums", "softmax_powers"]
+from logitmix_nlp.functional.checks import are_probabilities
+
+__all__ = ["checked_predictions", "classes_of", "confidence_chunks", "row_chunks", "row_sums", "softmax_powers"]
 
 ROUNDING = 0.05  # how far the sum of a row of probabilities, rounded to two decimals, say, may be off 1
 CHUNK = {"cpu": 2**20}  # scores taken at a time: on a CPU, 8 MB in float64
@@ -56,6 +58,27 @@ def checked_predictions(
             f"in row {row}; leave unlabelled rows out."
         )
     return scores, labels, _are_logits(scores, from_logits, low, high)
+
+
+def classes_of(labels: torch.Tensor) -> torch.Tensor:
+    """The most probable class of each row of soft labels; any other labels as they are.
+
+    Args:
+        labels (`torch.Tensor` of shape `(N,)` or `(N, C)`): Classes, or floats that are probabilities of them.
+
+    Raises:
+        ValueError: If numbers of a row are no probabilities.
+    """
+    labels = torch.as_tensor(labels)
+    if labels.dim() != 2 or not labels.is_floating_point():
+        return labels
+    wrong = (~are_probabilities(labels)).nonzero().flatten()
+    if len(wrong):
+        raise ValueError(
+            f"Soft labels must be at least 0 and sum to 1 in each row, got {labels[wrong[0]].tolist()} in row "
+            f"{wrong[0].item()}."
+        )
+    return labels.argmax(-1)
 
 
 def row_chunks(scores: torch.Tensor, *others: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 import torch
 
-from logitmix_nlp.functional.predictions import checked_predictions, row_chunks, row_sums, softmax_powers
+from logitmix_nlp.functional.predictions import (
+    checked_predictions,
+    classes_of,
+    row_chunks,
+    row_sums,
+    softmax_powers,
+)
 
 __all__ = ["ScoreSums", "brier_score", "negative_log_likelihood", "row_scores", "score_sums"]
 
@@ -41,7 +47,8 @@ def score_sums(logits_or_probs: torch.Tensor, labels: torch.Tensor, *, from_logi
 
     Args:
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
-        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        labels (`torch.Tensor` of shape `(N,)`): True classes; or class probabilities `(N, C)`, which then take the
+            place of 1 for the true class and 0 for the others.
         from_logits (`bool`, *optional*): See [`confidence_bins`].
 
     Returns:
@@ -50,7 +57,7 @@ def score_sums(logits_or_probs: torch.Tensor, labels: torch.Tensor, *, from_logi
     Raises:
         ValueError: See [`confidence_bins`].
     """
-    scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
+    scores, labels, logits = _checked(logits_or_probs, labels, from_logits)
     nll, brier = (_total(rows, scores, labels, logits) for rows in (_row_nll, _row_brier))
     return ScoreSums(torch.full_like(nll, len(labels)), nll, brier)
 
@@ -62,7 +69,8 @@ def negative_log_likelihood(
 
     Args:
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
-        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        labels (`torch.Tensor` of shape `(N,)`): True classes; or class probabilities `(N, C)`, which then take the
+            place of 1 for the true class and 0 for the others.
         from_logits (`bool`, *optional*): See [`confidence_bins`].
 
     Returns:
@@ -71,7 +79,7 @@ def negative_log_likelihood(
     Raises:
         ValueError: See [`confidence_bins`].
     """
-    scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
+    scores, labels, logits = _checked(logits_or_probs, labels, from_logits)
     return _total(_row_nll, scores, labels, logits) / len(labels)
 
 
@@ -82,7 +90,8 @@ def brier_score(
 
     Args:
         logits_or_probs (`torch.Tensor` of shape `(N, C)`): See [`confidence_bins`].
-        labels (`torch.Tensor` of shape `(N,)`): True classes.
+        labels (`torch.Tensor` of shape `(N,)`): True classes; or class probabilities `(N, C)`, which then take the
+            place of 1 for the true class and 0 for the others.
         from_logits (`bool`, *optional*): See [`confidence_bins`].
 
     Returns:
@@ -91,7 +100,7 @@ def brier_score(
     Raises:
         ValueError: See [`confidence_bins`].
     """
-    scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
+    scores, labels, logits = _checked(logits_or_probs, labels, from_logits)
     return _total(_row_brier, scores, labels, logits) / len(labels)
 
 
@@ -99,10 +108,21 @@ def row_scores(
     logits_or_probs: torch.Tensor, labels: torch.Tensor, *, from_logits: bool | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`-log p(true class)` and `sum_c (p_c - [c is true])^2` of each row, float64 `(N,)`; see [`score_sums`]."""
-    scores, labels, logits = checked_predictions(logits_or_probs, labels, from_logits)
+    scores, labels, logits = _checked(logits_or_probs, labels, from_logits)
     pieces = [(_row_nll(*piece, logits), _row_brier(*piece, logits)) for piece in row_chunks(scores, labels)]
     nll, brier = (torch.cat(column) for column in zip(*pieces, strict=True))
     return nll, brier
+
+
+def _checked(
+    scores: torch.Tensor, labels: torch.Tensor, from_logits: bool | None
+) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """As [`checked_predictions`], with class probabilities as they are, in float64."""
+    scores, classes, logits = checked_predictions(scores, classes_of(labels), from_logits)
+    soft = torch.as_tensor(labels)
+    if soft.dim() == 2 and soft.shape != scores.shape:
+        raise ValueError(f"Soft labels must have shape {tuple(scores.shape)}, as scores, got {tuple(soft.shape)}.")
+    return scores, soft.to(scores.device).double() if soft.dim() == 2 else classes, logits
 
 
 def _total(rows: Callable, scores: torch.Tensor, labels: torch.Tensor, logits: bool) -> torch.Tensor:
@@ -111,6 +131,9 @@ def _total(rows: Callable, scores: torch.Tensor, labels: torch.Tensor, logits: b
 
 
 def _row_nll(scores: torch.Tensor, labels: torch.Tensor, logits: bool) -> torch.Tensor:
+    if labels.dim() == 2:
+        logp = scores.double().log_softmax(-1) if logits else scores.double().log()
+        return -torch.where(labels > 0, labels * logp, 0.0).sum(-1)
     true = scores.gather(1, labels[:, None]).squeeze(1).double()
     if not logits:
         return -true.log()
@@ -124,5 +147,7 @@ def _row_brier(scores: torch.Tensor, labels: torch.Tensor, logits: bool) -> torc
         probs = powers / row_sums(powers.clone())
     else:
         probs = scores.T.double()
+    if labels.dim() == 2:
+        return row_sums((probs - labels.T).square())
     true = probs.gather(0, labels[None]).squeeze(0)
     return (row_sums(probs.square()) - 2 * true + 1).clamp(min=0)

@@ -104,3 +104,23 @@ def test_class_by_class():
 def test_multi_label_rows_that_cannot_be_scored(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         label_confidence_bins(logits, labels)
+
+
+def test_soft_labels_go_by_their_most_probable_class_and_their_probabilities():
+    soft = np.exp(2 * RANDOM.normal(size=LOGITS.shape))
+    soft /= soft.sum(1, keepdims=True)
+    found = compute_metrics_for(7)(EvalPrediction(LOGITS, soft))
+    hard = compute_metrics_for(7)(EvalPrediction(LOGITS, soft.argmax(1)))
+    assert {name: found[name] for name in ("accuracy", "ece", "oe")} == {
+        name: hard[name] for name in ("accuracy", "ece", "oe")
+    }
+    logp = LOGITS - np.log(np.exp(LOGITS).sum(1, keepdims=True))
+    assert found["nll"] == pytest.approx(-(soft * logp).sum(1).mean())
+    assert found["brier"] == pytest.approx(((np.exp(logp) - soft) ** 2).sum(1).mean())
+
+
+def test_rows_of_one_and_zeros_are_those_of_several_labels_unless_said():
+    one_hot = np.eye(4)[LABELS]
+    assert "micro_f1" in compute_metrics_for()(EvalPrediction(LOGITS, one_hot))
+    found = compute_metrics_for(soft_labels=True)(EvalPrediction(LOGITS, one_hot))
+    assert found == pytest.approx(compute_metrics_for()(EvalPrediction(LOGITS, LABELS)))

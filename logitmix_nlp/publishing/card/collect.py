@@ -97,7 +97,12 @@ def card_facts(
         architecture=type(plain).__name__,
         labels=tuple(str(plain.config.id2label[place]) for place in sorted(plain.config.id2label)),
         method=describe_method(
-            args, [site.name for site in sites], kind, measured=measured, rescaled=temperature is not None
+            args,
+            [site.name for site in sites],
+            kind,
+            measured=measured,
+            rescaled=temperature is not None,
+            row_loss=trainer.row_loss,
         ),
         recipe=recipe(args, state),
         progress=progress(args, state, trainer.is_in_train),
@@ -138,9 +143,10 @@ def evaluate_predictions(
     resamples = number_of_resamples(size, output.num_samples, options.n_resamples)
     metrics, bins = (), None
     if kind == SINGLE_LABEL and logits is not None:
-        metrics = classification_metrics(logits, labels.reshape(-1), options.n_bins, resamples)
+        targets = labels if labels.shape == logits.shape else labels.reshape(-1)  # soft labels are by class
+        metrics = classification_metrics(logits, targets, options.n_bins, resamples)
         enough = output.num_samples >= MIN_ROWS
-        bins = confidence_bins(logits, labels.reshape(-1), options.n_bins, from_logits=True) if enough else None
+        bins = confidence_bins(logits, targets, options.n_bins, from_logits=True) if enough else None
     ours = {metric.name for metric in metrics}
     scores = {name: value for name, value in output.metrics.items() if name not in ours}
     # Lists are those of batches, which cannot be drawn from row by row.

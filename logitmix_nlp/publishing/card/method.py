@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 from logitmix_nlp.functional.checks import REGRESSION
+from logitmix_nlp.functional.row_loss import RowFunction
 from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.publishing.card.facts import MethodFacts
 from logitmix_nlp.training.arguments import LogitMixTrainingArguments
@@ -54,7 +55,13 @@ def method_tag(name: str) -> str:
 
 
 def describe_method(
-    args: LogitMixTrainingArguments, sites: Sequence[str], kind: str, *, measured: bool, rescaled: bool
+    args: LogitMixTrainingArguments,
+    sites: Sequence[str],
+    kind: str,
+    *,
+    measured: bool,
+    rescaled: bool,
+    row_loss: RowFunction | None = None,
 ) -> MethodFacts:
     """Say what the arguments did.
 
@@ -64,6 +71,7 @@ def describe_method(
         kind (`str`): Problem type of the model.
         measured (`bool`): Whether ECE and OE are reported.
         rescaled (`bool`): Whether a temperature is stored.
+        row_loss (`Callable`, *optional*): The user's own loss of a row.
 
     Returns:
         `MethodFacts`: The loss as an equation with its weights, and the choices behind it.
@@ -73,6 +81,8 @@ def describe_method(
     weighted = [term for term in weighted if term[0]]
     equation = " ".join(f"{sign} {weight:g} · {symbol}" for weight, sign, symbol, _ in weighted)
     loss = "squared error" if kind == REGRESSION else "cross-entropy"
+    if row_loss is not None:
+        loss = f"row_loss ({getattr(row_loss, '__name__', type(row_loss).__name__)})".replace(" (<lambda>)", "")
     lam = "the same" if args.label_lam == "mixed" else "their own"
     terms = tuple(
         (symbol, text.format(loss=loss, norm=NORMS[args.sim_norm], lam=lam, passes=args.vwci_passes))

@@ -246,6 +246,19 @@ def test_the_equation_has_the_weights_that_were_used(tmp_path):
     ]  # fmt: skip
 
 
+def test_weights_and_losses_of_ones_own_are_told(tmp_path):
+    def focal(logits, labels):
+        """Not called here."""
+
+    args = tiny.arguments(tmp_path, class_weights="balanced")
+    options = {"measured": False, "rescaled": False}
+    method = describe_method(args, ["input"], SINGLE_LABEL, **options, row_loss=focal)
+    assert ("class_weights", "balanced") in method.settings
+    assert ("L_cls", "row_loss (focal) of the rows as they are") in method.terms
+    args = tiny.arguments(tmp_path, pos_weight=2)
+    assert ("pos_weight", "[2.0]") in describe_method(args, ["input"], SINGLE_LABEL, **options).settings
+
+
 @pytest.mark.parametrize(
     ("argv", "shown"),
     [
