@@ -396,7 +396,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._probed.add(kind)
         if args.loss_weights.needs_mixed:
             warn_of_lone_rows(args)
-            check_labels_mix(args.mixer, labels)
+            if self._problem_type(labels) == SINGLE_LABEL:
+                check_labels_mix(args.mixer, labels)
             needs = {"needs_bends": len(self._sites) > 1, **mixing_needs(args.loss_weights, args.mix_warmup)}
             needs["guided"] = MIXERS[args.mixer].guided
             probe(self._site_mixer, callee, inputs, rows, self._sites, sharded=self._sharded, **needs)

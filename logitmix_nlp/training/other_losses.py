@@ -127,7 +127,8 @@ def check_model_loss(
         if not sharded:
             batch = stack.enter_context(stirred(model, batch, main_input(model)))
         logits = [logits_of(model(**batch), model) for _ in range(2)]
-        _check_head(model, logits[0], labels)
+        of_tokens = problem_type == SINGLE_LABEL and labels.dim() == 2
+        _check_head(model, logits[0], labels, of_tokens=of_tokens)
         for shift in range(2):  # one assignment of labels may have the plain loss by chance
             targets = _all_kinds(labels[index.to(labels.device)], problem_type, logits[0].shape[-1], shift)
             try:
@@ -150,9 +151,8 @@ def check_model_loss(
                 )
 
 
-def _check_head(model: nn.Module, logits: torch.Tensor, labels: torch.Tensor) -> None:
+def _check_head(model: nn.Module, logits: torch.Tensor, labels: torch.Tensor, *, of_tokens: bool) -> None:
     """Refuse labels of rows for a model that labels tokens, and the other way round."""
-    of_tokens = labels.dim() == 2 and not labels.is_floating_point()
     if of_tokens != (logits.dim() == 3):
         name, given = ("Token", "tokens") if of_tokens else ("Sequence", "rows")
         raise SetupError(
@@ -163,7 +163,7 @@ def _check_head(model: nn.Module, logits: torch.Tensor, labels: torch.Tensor) ->
 
 def _all_kinds(labels: torch.Tensor, problem_type: str, num_labels: int, shift: int) -> torch.Tensor:
     """Labels of many classes, or scores, of the dtype of those given; others for each shift."""
-    if labels.dim() == 2 and not labels.is_floating_point():  # of tokens
+    if problem_type == SINGLE_LABEL and labels.dim() == 2:  # of tokens
         kinds = _all_kinds(labels.flatten(), problem_type, num_labels, shift).view_as(labels)
         return torch.where(labels == IGNORED, labels, kinds)
     rows = torch.arange(len(labels), device=labels.device) + shift
