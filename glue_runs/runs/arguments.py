@@ -74,6 +74,13 @@ class DataArguments:
     label_column_name: str = field(
         default="label", metadata={"help": "Label column. Float labels in training make it a regression."}
     )
+    soft_label_columns: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Soft labels: a column of probabilities for each class, named like it; or one column of lists of "
+            "them. Lists of fractions that sum to 1 in the label column are taken for soft labels without it."
+        },
+    )
 
     # Inputs
     max_seq_length: int = field(default=128, metadata={"help": "Longest input in tokens; longer ones are cut."})
@@ -115,8 +122,12 @@ class DataArguments:
             self.task_name = get_task(self.task_name).name
         if self.dataset_config_name is not None and self.dataset_name is None:
             raise ValueError("--dataset_config_name belongs to --dataset_name; give both or neither.")
-        if self.task_name is not None and (self.text_column_names or self.label_column_name != "label"):
-            raise ValueError("--text_column_names and --label_column_name are for your own data, not for --task_name.")
+        own = self.text_column_names or self.soft_label_columns or self.label_column_name != "label"
+        if self.task_name is not None and own:
+            raise ValueError(
+                "--text_column_names, --label_column_name and --soft_label_columns are for your own data, not for "
+                "--task_name."
+            )
         for name, file in files.items():
             if not is_data_file(file):
                 raise ValueError(f"--{name} {file}: unknown extension; use one of: {', '.join(FILE_TYPES)}.")

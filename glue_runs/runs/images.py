@@ -18,6 +18,7 @@ from glue_runs.tasks.sources import parquet_parts
 from logitmix_nlp.evaluation.data.columns import store_columns
 from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
+from logitmix_nlp.evaluation.data.soft_labels import is_soft
 from logitmix_nlp.images import ImageDataArguments, ImageModelArguments, ImageTrainer, ImageTrainingArguments
 from logitmix_nlp.images.datasets import ImageRows, cut_rows, digits, hold_out, read_image_folder, stored_images
 from logitmix_nlp.images.pictures import read_image, seen_size
@@ -96,8 +97,10 @@ class Images(Modality):
             raw[name] = stored_images(raw[name], args.image_column_name, self.origins[name])
         self.data, names = encode_labels(raw, args.label_column_name, self.origins)
         several = any(is_multi_label(split, args.label_column_name) for split in self.data.values())
-        if not names or several:
-            kind = "lists, several per row" if several else "scores" if names is None else "missing"
+        soft = any(is_soft(split, args.label_column_name) for split in self.data.values())
+        if not names or several or soft:
+            kind = "scores" if names is None else "probabilities of classes" if soft else "missing"
+            kind = "lists, several per row" if several else kind
             raise ValueError(f"{self.origins[next(iter(raw))]}: labels must be classes, but are {kind}.")
         self.description = DataDescription(
             (), args.label_column_name, names, "train" in raw, image_column=args.image_column_name

@@ -88,11 +88,13 @@ def prepare(modality: type[Modality], arguments: Sequence[Any], callbacks: Seque
                 description.positive_label,
                 by_class=description.is_own,
                 multi_label=description.multi_label,
+                soft_labels=description.soft_labels,
             ),
             callbacks=list(callbacks),
         )
         if args.do_train:
-            check_best_metric(trainer, is_regression=description.is_regression, multi_label=description.multi_label)
+            several = description.multi_label or description.soft_labels
+            check_best_metric(trainer, is_regression=description.is_regression, multi_label=several)
     trainer.card_options = source.card_options()
     attach_run(trainer, state)
     return Job(source, output_args, rows, inputs, trainer, state)

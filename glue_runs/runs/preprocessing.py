@@ -122,4 +122,6 @@ def _encode(
         if description.multi_label:
             places = range(len(description.label_names))
             inputs["label"] = [[float(place in row) for place in places] for row in inputs["label"]]
+        elif description.soft_labels:
+            inputs["label"] = [[row.get(name, 0.0) for name in description.label_names] for row in inputs["label"]]
     return inputs

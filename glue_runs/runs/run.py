@@ -87,7 +87,8 @@ def evaluate(job: Job) -> None:
             continue
         if description.is_own and not description.is_regression:
             n_bins = job.modality.data_args.n_bins
-            by_class = per_class_metrics(logits, labels, description.label_names, n_bins)
+            classes = labels.argmax(axis=-1) if description.soft_labels else labels
+            by_class = per_class_metrics(logits, classes, description.label_names, n_bins)
             write_json(folder / f"{prefix}_class_results.json", by_class)
         if job.output_args.save_predictions:
             save_predictions(job, name, prefix, labels, logits)
@@ -145,7 +146,7 @@ def save_predictions(job: Job, name: str, prefix: str, labels: np.ndarray | None
     description, rows, logits = job.modality.description, job.rows[name], logits.astype(np.float32)
     columns = {"idx": rows["idx"][:] if "idx" in rows.column_names else range(len(rows))}
     if labels is not None:
-        columns["label"] = list(labels) if description.multi_label else labels.reshape(-1)
+        columns["label"] = list(labels) if labels.shape == logits.shape else labels.reshape(-1)
     columns["logits"] = list(logits)
     if logits.shape[1] > 1:
         columns["probabilities"] = list(expit(logits) if description.multi_label else softmax(logits, axis=-1))

@@ -14,6 +14,7 @@ from logitmix_nlp.evaluation.data.columns import NONE_NAMED, Columns, check_text
 from logitmix_nlp.evaluation.data.downloads import download
 from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
+from logitmix_nlp.evaluation.data.soft_labels import is_soft, join_columns
 
 __all__ = ["describe_task", "load_data", "load_named"]
 
@@ -64,8 +65,16 @@ def load_data(
     missing = [name for name in splits if name not in raw]
     if missing:
         raise ValueError(f"{source}: no split {', '.join(missing)}; there is only: {', '.join(raw)}.")
-    named = Columns(tuple(args.text_column_names or ()), label=args.label_column_name)
-    return _interpret(raw, origins, named, trained)
+    named, soft = Columns(tuple(args.text_column_names or ()), label=args.label_column_name), None
+    if args.soft_label_columns is not None:
+        soft = args.soft_label_columns
+        if len(soft) == 1:
+            named, soft = named._replace(label=soft[0]), ()
+        else:
+            raw = DatasetDict(
+                {k: join_columns(raw[k], soft, named.label, origins[k], needed=k != "test") for k in raw}
+            )
+    return _interpret(raw, origins, named, trained, soft)
 
 
 def describe_task(task: GlueTask) -> DataDescription:
@@ -93,7 +102,11 @@ def load_named(
 
 
 def _interpret(
-    raw: DatasetDict, origins: Mapping[str, str], named: Columns, trained: Columns
+    raw: DatasetDict,
+    origins: Mapping[str, str],
+    named: Columns,
+    trained: Columns,
+    soft_names: Sequence[str] | None = None,
 ) -> tuple[DatasetDict, DataDescription]:
     """Class ids and description of data that is not a GLUE task."""
     first = next(iter(raw))
@@ -101,8 +114,10 @@ def _interpret(
     texts = texts or guess_text_columns(raw[first], named.label, origins[first])
     for name, split in raw.items():
         check_texts(split, texts, origins[name])
-    data, label_names = encode_labels(raw, named.label, origins)
+    data, label_names = encode_labels(raw, named.label, origins, soft_names)
     multi_label = any(is_multi_label(split, named.label) for split in data.values())
+    soft_labels = any(is_soft(split, named.label) for split in data.values())
     metrics = ("micro_f1",) if multi_label else ("pearson", "spearmanr") if label_names is None else ("accuracy",)
     facts = {"labels_complete": "train" in raw, "metrics": metrics, "multi_label": multi_label}
+    facts["soft_labels"] = soft_labels
     return data, DataDescription(texts, named.label, label_names, **facts)

@@ -36,6 +36,7 @@ class DataDescription:
         evaluation_splits (`tuple` of `str`): Splits that `--do_eval` scores.
         prediction_files (`tuple`): Pairs of split and file name that `--do_predict` writes.
         multi_label (`bool`): Whether a row may have several classes, or none.
+        soft_labels (`bool`): Whether labels are lists of class probabilities.
         task (`GlueTask`, *optional*): The GLUE task that the data is; `None` for the user's own.
         image_column (`str`, *optional*): Column of images, where there are no texts.
     """
@@ -49,6 +50,7 @@ class DataDescription:
     evaluation_splits: tuple[str, ...] = ("validation",)
     prediction_files: tuple[tuple[str, str], ...] = (("test", "predictions.tsv"),)
     multi_label: bool = False
+    soft_labels: bool = False
     task: GlueTask | None = None
     image_column: str | None = None
 
@@ -93,7 +95,7 @@ def resolve_labels(
 
 
 def with_label_order(split: Dataset, column: str, names: Sequence[str]) -> Dataset:
-    """The split with class ids renumbered to the order of `names`; -1 stays. Scores and unlabelled splits as given."""
+    """The split with class ids renumbered to the order of `names`; -1 stays. All others as given."""
     feature = split.features.get(column)
     if is_multi_label(split, column) and feature.feature.names != list(names):
         table = [names.index(name) for name in feature.feature.names]

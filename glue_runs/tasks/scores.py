@@ -147,6 +147,7 @@ def make_compute_metrics(
     *,
     by_class: bool = False,
     multi_label: bool = False,
+    soft_labels: bool = False,
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """The function that a `Trainer` calls with all logits and labels of an evaluation.
 
@@ -159,6 +160,8 @@ def make_compute_metrics(
         by_class (`bool`): Whether `macro_f1` and `balanced_accuracy` are added, for data that has no score of its own.
         multi_label (`bool`): Whether a row may have several classes; then the metrics are those of
             [`logitmix_nlp.calibration.metrics.ClassificationMetrics`].
+        soft_labels (`bool`): Whether labels are class probabilities `(N, C)`; NLL and Brier score go by these, all
+            other scores by the most probable class.
 
     Returns:
         `Callable`: From `EvalPrediction` to scores. It raises a `ValueError` for NaN or infinite predictions, for
@@ -172,14 +175,15 @@ def make_compute_metrics(
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         logits, labels = map(np.asarray, metrics.scored_rows(prediction, is_regression=is_regression))
-        labels = labels.reshape(-1)
+        classes = labels.argmax(axis=-1) if soft_labels else labels.reshape(-1)
+        labels = labels if soft_labels else classes
         if len(logits) == 0 or len(logits) != len(labels):
             raise ValueError(f"Found {len(logits)} predictions and {len(labels)} labels; need one each, at least one.")
         num_classes = None if is_regression else logits.shape[-1]
-        scores = score_rows(predicted(logits, is_regression), labels, task_metrics, num_classes, positive_label)
+        scores = score_rows(predicted(logits, is_regression), classes, task_metrics, num_classes, positive_label)
         if is_regression:
             return scores
-        more = metrics.class_scores(logits, labels) if by_class else {}
+        more = metrics.class_scores(logits, classes) if by_class else {}
         return {**scores, **more, **metrics.calibration_metrics(logits, labels, n_bins=n_bins)}
 
     return compute_metrics

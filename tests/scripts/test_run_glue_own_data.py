@@ -3,6 +3,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_batches_that_are_not_put_together_are_scored_alike(call, tmp_path):
 ROWS = '{"text": "a cat", "label": ["x"]}\n{"text": "dull", "label": ["y"]}\n'
 REFUSED = {
     "list and text": ("x.jsonl", '{"text": "a", "label": [["x"]]}\n', [], "row 1: found label [['x']], allowed are"),
-    "soft labels": ("x.jsonl", '{"text": "a", "label": [0.3, 0.7]}\n', [], "hold floats other than 0 and 1"),
+    "floats": ("x.jsonl", '{"text": "a", "label": [0.3, 0.9]}\n', [], "hold floats other than 0 and 1"),
     "one label": ("x.jsonl", '{"text": "a", "label": ["x"]}\n', [], "found the labels x; two or more are needed"),
     "label of nobody": ("x.jsonl", ROWS, ['{"text": "a", "label": ["z"]}\n'], "row 1: found label 'z', allowed"),
     "columns as rows": ("x.json", '{"text": ["a"], "label": [1]}', [], "holds columns (text, label), not rows"),
@@ -192,3 +193,88 @@ def test_data_that_cannot_be_used_is_one_line(call, tmp_path, capsys, case):
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert message in line
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+# ---- Class weights and soft labels ----
+
+ALL_AT_ONCE = [
+    "--learning_rate=0",
+    "--per_device_train_batch_size=24",
+    "--mix_method=vanilla",
+    "--do_train",
+    "--do_eval",
+]
+
+
+def test_class_weights_reach_the_step_and_the_card(call, tmp_path):
+    labels = ["bad" if k % 3 else "good" for k in range(24)]
+    data = samples.write_text(tmp_path / "x.csv", "text,label\n" + "".join(map("{},{}\n".format, TEXTS, labels)))
+    files = [f"--train_file={data}", f"--validation_file={data}", "--save_predictions=true"]
+    model, losses = samples.write_model(tmp_path / "model"), {}
+    for given in (["1", "2.5"], ["balanced"]):
+        code, out = call(model, *files, *ALL_AT_ONCE, "--class_weights", *given, out=given[0])
+        assert code == 0
+        saved = Dataset.from_parquet(str(out / "eval_predictions.parquet"))
+        y = np.array(saved["label"])
+        w = np.array([1, 2.5] if len(given) == 2 else [24 / (2 * 16), 24 / (2 * 8)])[y]
+        nll = -np.log(np.array(saved["probabilities"]))[np.arange(24), y]
+        losses[given[0]] = results(out)["train_loss"]
+        assert losses[given[0]] == pytest.approx((w * nll).sum() / w.sum(), abs=1e-5)
+        assert results(out)["eval_nll"] == pytest.approx(nll.mean(), abs=1e-5)
+    assert losses["1"] != pytest.approx(losses["balanced"], abs=1e-3)
+    assert "| class\\_weights | balanced |" in (out / "README.md").read_text()
+
+
+PROBABILITIES = softmax(np.random.default_rng(0).normal(size=(24, 3)), axis=1).round(3)
+CLASSES = ("sad", "happy", "angry")
+
+
+@pytest.mark.parametrize("form", ["lists", "columns", "one column of ones"])
+def test_soft_labels_end_to_end(call, tmp_path, form):
+    soft = np.eye(3)[PROBABILITIES.argmax(1)] if form == "one column of ones" else PROBABILITIES
+    names = CLASSES if form == "columns" else ("0", "1", "2")
+    if form == "columns":
+        lines = [",".join([text, *map(str, row)]) for text, row in zip(TEXTS, soft, strict=True)]
+        data = samples.write_text(tmp_path / "x.csv", ",".join(["text", *CLASSES]) + "\n" + "\n".join(lines) + "\n")
+    else:
+        pairs = zip(TEXTS, soft.tolist(), strict=True)
+        data = jsonl(tmp_path / "x.jsonl", [{"text": text, "label": row} for text, row in pairs])
+    flags = {"lists": [], "columns": CLASSES, "one column of ones": ["label"]}[form]
+    flags = ["--soft_label_columns", *flags] if flags else []
+    order = {"id2label": dict(enumerate(names[::-1])), "label2id": {name: k for k, name in enumerate(names[::-1])}}
+    model = samples.write_model(tmp_path / "model", 3, **order)
+    test = samples.write_text(tmp_path / "t.csv", "text\n" + "\n".join(TEXTS[:5]) + "\n")
+    files = [f"--train_file={data}", f"--validation_file={data}", f"--test_file={test}", "--save_predictions=true"]
+    code, out = call(model, *files, *ALL_AT_ONCE, "--do_predict", *flags)
+    assert code == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["problem_type"] == "single_label_classification"
+    assert tuple(config["id2label"].values()) == names[::-1]
+    saved = Dataset.from_parquet(str(out / "eval_predictions.parquet"))
+    y, p = soft[:, ::-1], np.array(saved["probabilities"])
+    assert np.array(saved["label"]) == pytest.approx(y, abs=1e-6)
+    nll = -(y * np.log(p)).sum(1).mean()
+    found = results(out)
+    assert found["train_loss"] == pytest.approx(nll, abs=1e-5)
+    assert found["eval_loss"] == pytest.approx(found["eval_nll"], abs=1e-5) == pytest.approx(nll, abs=1e-5)
+    assert found["eval_brier"] == pytest.approx(((p - y) ** 2).sum(1).mean(), abs=1e-5)
+    assert found["eval_accuracy"] == pytest.approx((p.argmax(1) == y.argmax(1)).mean())
+    assert list(results(out, "eval_class_results")) == list(names[::-1])
+    assert [row["prediction"] in names for row in read_csv(out / "predictions.csv")] == [True] * 5
+    assert "accuracy" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags", "message"),
+    [
+        ([[0.2, 0.8], [0.5, 0.4]], ["--soft_label_columns", "label"], r"row 2: the label is \[0.5, 0.4\]; every row"),
+        ([[0.2, 0.8], [0.5, 0.4]], [], "do not sum to 1 in each row either"),
+        ([[0.2, 0.8]] * 2, ["--soft_label_columns", "yes", "no"], "x.jsonl has no column 'yes' of --soft"),
+    ],
+)
+def test_soft_labels_that_are_none_are_one_line(call, tmp_path, capsys, rows, flags, message):
+    data = jsonl(tmp_path / "x.jsonl", [{"text": text, "label": row} for text, row in zip(TEXTS, rows, strict=False)])
+    code, _ = call(samples.write_model(tmp_path / "model"), f"--train_file={data}", "--do_train", *flags)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2
+    assert re.search(message, error)

@@ -220,6 +220,8 @@ def test_broken_input_is_one_line_and_exit_code_two(call, tmp_path, capfd):
     table = image_files.write_parquet(tmp_path / "t.parquet")
     scores = image_files.rows(4).remove_columns("label").add_column("label", [0.5, 1.5, 2.5, 3.5])
     scores.to_parquet(str(tmp_path / "scores.parquet"))
+    soft = image_files.rows(4).remove_columns("label").add_column("label", [[0.2, 0.8]] * 4)
+    soft.to_parquet(str(tmp_path / "soft.parquet"))
     one = image_files.write_folder(tmp_path / "one", names=("cat",))
     cases = [
         ([], "nothing to do"),
@@ -238,6 +240,7 @@ def test_broken_input_is_one_line_and_exit_code_two(call, tmp_path, capfd):
         (["--do_train", "--train_file", table, "--image_column_name=img"], "has no image column 'img'"),
         (["--do_train", "--train_file", table, "--label_column_name=class"], "has no label column 'class'"),
         (["--do_train", "--train_file", tmp_path / "scores.parquet"], "labels must be classes, but are scores"),
+        (["--do_train", "--train_file", tmp_path / "soft.parquet"], "labels must be classes, but are probabilities"),
         (["--do_train", "--train_file", tmp_path / "t.csv"], "images are read from .parquet files"),
         (["--do_train", "--data_dir", tmp_path], "no parquet file like train-00000-of-00001.parquet"),
         (["--do_train", "--do_predict"], "--do_predict needs the split 'test'; there is only: train, validation"),

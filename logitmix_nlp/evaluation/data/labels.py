@@ -10,6 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Value
 from datasets import Sequence as ListOf
 
 from logitmix_nlp.evaluation.data.lines import shown
+from logitmix_nlp.evaluation.data.soft_labels import are_soft, encode_soft
 
 __all__ = ["MISSING_LABEL", "align_labels", "class_ids", "encode_labels", "is_multi_label"]
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def encode_labels(
-    data: Mapping[str, Dataset], column: str, origins: Mapping[str, str]
+    data: Mapping[str, Dataset], column: str, origins: Mapping[str, str], soft_names: Sequence[str] | None = None
 ) -> tuple[DatasetDict, tuple[str, ...] | None]:
     """Turn labels into class ids, or scores if the training labels are floats.
 
@@ -28,22 +29,28 @@ def encode_labels(
             strings, integers, booleans, floats or a `ClassLabel`, whose names and order are kept.
         column (`str`): Label column. In the test split it may be absent, or be null or -1 throughout: no labels.
             Lists make a multi-label classifier: of class names or ids, or of 0 and 1 for each class (as floats, or
-            where every row has one length and some a number twice).
+            where every row has one length and some a number twice). Lists of floats that sum to 1, some of them
+            fractions, are class probabilities.
         origins (`Mapping[str, str]`): File or split name to quote in an error, by split.
+        soft_names (`Sequence[str]`, *optional*): Says that the lists are class probabilities, and the classes' names,
+            if they have some.
 
     Returns:
         `tuple`: The splits, with -1 where the test split has no labels (no column, if labels are lists, which become
-        lists of class ids), and the class names: those of the `ClassLabel` or the sorted labels of the training split
-        (of all splits if there is none), empty if no split has labels.
+        lists of class ids, or probabilities by name), and the class names: those of the `ClassLabel` or the sorted
+        labels of the training split (of all splits if there is none), empty if no split has labels.
 
     Raises:
         ValueError: If a label is missing, NaN or unknown to the training split; names file or split, row and label.
     """
     labelled = {name: _values(name, split, column, origins[name]) for name, split in data.items()}
     labelled = {name: values for name, values in labelled.items() if values is not None}
+    pool = labelled.get("train", next(iter(labelled.values()), []))
+    if labelled and (soft_names is not None or are_soft(pool)):
+        return encode_soft(data, column, labelled, origins, soft_names or ())
     if any(isinstance(values[0], list) for values in labelled.values()):
         return _encode_lists(data, column, labelled, origins)
-    if any(isinstance(value, float) for value in labelled.get("train", next(iter(labelled.values()), []))):
+    if any(isinstance(value, float) for value in pool):
         names, missing, feature = None, float(MISSING_LABEL), Value("float32")
         encoded = {name: _scores(values, origins[name]) for name, values in labelled.items()}
         distinct = {score for scores in encoded.values() for score in scores}
@@ -190,8 +197,8 @@ def _encode_lists(
         names = tuple(map(str, range(len(pool[0]))))
     elif any(isinstance(value, float) for row in pool for value in row):
         raise ValueError(
-            f"{origins[reference]}: the lists of column {column!r} hold floats other than 0 and 1 for each class; "
-            "write class names or ids."
+            f"{origins[reference]}: the lists of column {column!r} hold floats other than 0 and 1 for each class, "
+            "which do not sum to 1 in each row either; write class names, ids or probabilities."
         )
     else:
         found = {value for row in labelled[reference] for value in row}
