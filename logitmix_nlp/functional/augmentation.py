@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from logitmix_nlp.functional.mixing import sent
+
 __all__ = ["CropFlip", "crop_flip", "enlarge_pixels", "normalize_pixels", "sample_crop_flip"]
 
 
@@ -53,7 +55,7 @@ def sample_crop_flip(
         raise ValueError(f"flip_prob must lie in [0, 1], got {flip_prob}.")
     top, left = torch.randint(2 * padding + 1, (2, batch_size), generator=generator)
     flip = torch.rand(batch_size, generator=generator) < flip_prob
-    return CropFlip(*(draw.to(device) for draw in (top, left, flip)))
+    return CropFlip(*(sent(draw, device) for draw in (top, left, flip)))
 
 
 def crop_flip(images: torch.Tensor, plan: CropFlip, padding: int) -> torch.Tensor:
@@ -115,5 +117,5 @@ def normalize_pixels(
     Returns:
         `torch.Tensor` of shape `(B, C, H, W)`: Float32.
     """
-    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (mean, std))
+    mean, std = (sent(torch.tensor(values), images.device).view(1, -1, 1, 1) for values in (mean, std))
     return (images.float() * scale - mean) / std

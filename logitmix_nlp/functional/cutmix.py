@@ -4,7 +4,7 @@
 import torch
 
 from logitmix_nlp.functional.checks import check_images, check_out, check_pairs
-from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.functional.mixing import MixPlan, sent
 
 __all__ = ["cutmix", "sample_boxes"]
 
@@ -48,7 +48,7 @@ def sample_boxes(
     centres = size * torch.rand(len(lam), 2, dtype=torch.float64, generator=generator)
     starts = (centres - sides / 2 + 0.5).floor()
     box = torch.cat([starts, starts + sides], dim=1).clamp(min=0)
-    return box.minimum(size.repeat(2)).long().to(device or "cpu")
+    return sent(box.minimum(size.repeat(2)).long(), device or "cpu")
 
 
 def cutmix(
@@ -83,7 +83,7 @@ def cutmix(
     own = plan.first(images)
     if out is not None:
         check_out(out, own)
-    boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([height, width] * 2))
+    boxes = boxes.clamp(min=0).minimum(sent(torch.tensor([height, width] * 2), boxes.device))
     if len(boxes) == 1 and boxes.device.type == "cpu":
         mixed = _paste_box(own, images, plan.index, boxes[0].tolist(), out)
     else:
@@ -92,7 +92,7 @@ def cutmix(
             _inside_boxes(boxes, height, width), mixed, own, out=None if mixed.requires_grad else mixed
         )
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
-    lam = 1.0 - area.to(device=plan.lam.device, dtype=torch.float32) / (height * width)
+    lam = 1.0 - sent(area.float(), plan.lam.device) / (height * width)
     return mixed, plan._replace(lam=lam.expand(rows).contiguous())
 
 

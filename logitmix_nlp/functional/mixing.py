@@ -8,7 +8,7 @@ import torch
 
 from logitmix_nlp.functional.checks import check_out, check_pairs
 
-__all__ = ["PAIRINGS", "MixPlan", "PartialPlan", "mix", "mixture_count", "sample_plan", "union_mask"]
+__all__ = ["PAIRINGS", "MixPlan", "PartialPlan", "mix", "mixture_count", "sample_plan", "sent", "union_mask"]
 
 PAIRINGS = ("permutation", "roll")
 
@@ -36,7 +36,7 @@ class MixPlan(NamedTuple):
 
     def to(self, device: torch.device | str) -> "MixPlan":
         """Return the plan with its tensors on `device`."""
-        return self._replace(index=self.index.to(device), lam=self.lam.to(device))
+        return self._replace(index=sent(self.index, device), lam=sent(self.lam, device))
 
 
 class PartialPlan(MixPlan):
@@ -63,7 +63,15 @@ class PartialPlan(MixPlan):
 
     def to(self, device: torch.device | str) -> "PartialPlan":
         """Return the plan with its tensors on `device`."""
-        return PartialPlan(*super().to(device), self.own.to(device))
+        return PartialPlan(*super().to(device), sent(self.own, device))
+
+
+def sent(x: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """What was drawn on the CPU, on `device`; the host does not wait for it to arrive."""
+    device = torch.device(device)
+    if device.type == "cpu" or x.device.type != "cpu":
+        return x.to(device)
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
 
 
 def mixture_count(rows: int, share: float) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from logitmix_nlp.functional.checks import check_pairs
-from logitmix_nlp.functional.mixing import MixPlan
+from logitmix_nlp.functional.mixing import MixPlan, sent
 
 __all__ = ["Spans", "paste_spans", "salient_spans", "sample_spans", "text_segments", "token_saliency"]
 
@@ -70,7 +70,7 @@ def sample_spans(segments: torch.Tensor, plan: MixPlan, *, generator: torch.Gene
     start, length, starts, others, limit = _bounds(segments, plan)
     wanted = ((1.0 - plan.lam.to(segments.device).double())[:, None] * length).round().long()
     width = wanted.minimum(limit)
-    draws = torch.rand(2, *length.shape, dtype=torch.float64, generator=generator).to(segments.device)
+    draws = sent(torch.rand(2, *length.shape, dtype=torch.float64, generator=generator), segments.device)
     own = start + (draws[0] * (length - width + 1)).long()
     partner = starts + (draws[1] * (others - width + 1)).long()
     return Spans(own, partner, width)

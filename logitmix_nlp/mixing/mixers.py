@@ -11,7 +11,7 @@ from torch import nn
 
 from logitmix_nlp.functional.cutmix import cutmix, sample_boxes
 from logitmix_nlp.functional.lamix import lamix_shares
-from logitmix_nlp.functional.mixing import MixPlan, mix, sample_plan
+from logitmix_nlp.functional.mixing import MixPlan, mix, sample_plan, sent
 from logitmix_nlp.functional.puzzlemix import (
     adversarial_noise,
     check_settings,
@@ -85,7 +85,7 @@ class Drawn(NamedTuple):
     """All that a mixer may need to make the [`Mixture`] of one batch.
 
     Args:
-        plan (`MixPlan`): Pairs, and the shares that are aimed at.
+        plan (`MixPlan`): Pairs, and the shares that are aimed at, on the CPU.
         generator (`torch.Generator`): Source of all further draws, on the CPU.
         settings ([`MixSettings`]): Arguments of a run, or a method.
         clean_loss (`Guide`): Loss of clean logits, summed over the rows.
@@ -127,7 +127,8 @@ def _average(drawn: Drawn) -> Mixture:
 
 
 def _cut_boxes(drawn: Drawn) -> Mixture:
-    return Mixture(drawn.plan, partial(_cut, generator=drawn.generator, per_sample=drawn.settings.lam_per_sample))
+    shares = drawn.plan.lam if drawn.settings.lam_per_sample else drawn.plan.lam[:1]
+    return Mixture(drawn.plan, partial(_cut, generator=drawn.generator, shares=shares))
 
 
 def _puzzle(drawn: Drawn) -> Mixture:
@@ -261,9 +262,9 @@ def pixel_scale(processor: Any) -> tuple[list[float], list[float]] | None:
 
 
 def _cut(
-    images: torch.Tensor, plan: MixPlan, gradient: None, *, generator: torch.Generator, per_sample: bool
+    images: torch.Tensor, plan: MixPlan, gradient: None, *, generator: torch.Generator, shares: torch.Tensor
 ) -> tuple[torch.Tensor, MixPlan]:
-    shares, device = (plan.lam, images.device) if per_sample else (plan.lam[:1], "cpu")
+    device = images.device if len(shares) > 1 else "cpu"  # one box for all is cut by the host
     return cutmix(images, plan, sample_boxes(shares, *images.shape[-2:], generator=generator, device=device))
 
 
@@ -276,7 +277,7 @@ def _paste(
     special: torch.Tensor,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, MixPlan]:
-    segments = text_segments(ids, mask, special.to(ids.device))
+    segments = text_segments(ids, mask, sent(special, ids.device))
     if gradient is None:
         spans = sample_spans(segments, plan, generator=generator)
     else:
@@ -368,8 +369,9 @@ def draw_mixture(
     """
     plan = sample_plan(
         rows, settings.mix_alpha, per_sample=settings.lam_per_sample, pairing=settings.mix_pairing,
-        share=settings.mix_share, generator=generator, device=device,
+        share=settings.mix_share, generator=generator,
     )  # fmt: skip
     plan, label_lam = lamix_shares(plan, mix_lam=settings.mix_lam, label_lam=settings.label_lam)
     drawn = Drawn(plan, generator, settings, clean_loss, inputs, processor)
-    return MIXERS[settings.mixer].make(drawn), label_lam
+    mixture = MIXERS[settings.mixer].make(drawn)
+    return mixture._replace(plan=plan.to(device)), None if label_lam is None else sent(label_lam, device)

@@ -14,7 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
 from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, SOFT_LABEL, check_label_values, check_row_loss
 from logitmix_nlp.functional.losses import reduce_rows, supervised_loss
-from logitmix_nlp.functional.mixing import MixPlan, mixture_count
+from logitmix_nlp.functional.mixing import MixPlan, mixture_count, sent
 from logitmix_nlp.functional.mixing_loss import ROW_TERMS, mixing_loss_parts
 from logitmix_nlp.functional.row_loss import RowFunction, RowLoss
 from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_labels_mix, check_mixer, draw_mixture, mixing_sites
@@ -198,9 +198,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                     f"A training batch has no 'labels', only {', '.join(batch)}: name the label column 'label' or "
                     "'labels', or set remove_unused_columns=False."
                 )
-        sizes = self._step_sizes = self._gather_sizes([batch["labels"] for batch in batches], device)
-        # Terms of mixtures are means over the mixtures of the step, not over its rows.
-        self._mixture_weight = (sizes["rows"] / sizes["mixtures"]).item() if self.args.mix_share < 1.0 else 1.0
+        self._step_sizes = self._gather_sizes([batch["labels"] for batch in batches], device)
         self._micro_step = 0
         self._term_log.begin_step()
         return batches, num_items
@@ -212,7 +210,8 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         """
         rows = [len(batch) for batch in labels]
         mixtures = [mixture_count(count, self.args.mix_share) for count in rows]
-        sizes = torch.tensor([[sum(rows), sum(mixtures), sum(rows), sum(rows)]], device=device, dtype=torch.float32)
+        counts = [sum(rows), sum(mixtures), sum(rows), sum(rows)]
+        sizes = sent(torch.tensor([counts], dtype=torch.float32), device)
         losses = [self._row_loss(self._problem_type(batch)) for batch in labels]
         for place, options in ((2, {"class_weights": None}), (3, {})):
             pairs = zip(losses, labels, strict=True)
@@ -221,6 +220,9 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                 sizes[0, place] = sum(weight.sum() for weight in weights)
         total = self.accelerator.gather(sizes).sum(0)
         total = torch.where(total > 0, total, 1.0)  # of nothing, the sums are 0 too
+        if self.args.mix_share < 1.0:  # terms of mixtures are means over the mixtures of the step, not over its rows
+            alone = self.accelerator.num_processes == 1  # else the host must wait for what the others have
+            self._mixture_weight = sum(rows) / max(sum(mixtures), 1) if alone else (total[0] / total[1]).item()
         return dict(zip(("rows", "mixtures", "labels", "weights"), total, strict=True))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -345,7 +347,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         )
         if not weights.needs_mixed:
             return None, None, weights, None
-        scale = self._mixture_weight
+        scale = self._mixture_weight if args.mix_share < 1.0 else 1.0
         weights = replace(weights, mix_weight=scale * weights.mix_weight, sim_weight=scale * weights.sim_weight)
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         mixture, label_lam = draw_mixture(
