@@ -2,6 +2,7 @@
 """Command line arguments that say which model is fine-tuned and on which data."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from glue_runs.tasks.glue import GLUE_TASKS, get_task
 from logitmix_nlp.evaluation.data.files import FILE_TYPES, is_data_file
@@ -40,6 +41,8 @@ class ModelArguments:
 @dataclass
 class DataArguments:
     """Which data: exactly one of `task_name`, `dataset_name`, or data files; and how texts become model inputs."""
+
+    sources: ClassVar[str] = "--task_name, --dataset_name, or --train_file with --validation_file and --test_file"
 
     # Source
     task_name: str | None = field(
@@ -114,10 +117,7 @@ class DataArguments:
         given = [flag for flag, value in given.items() if value is not None] + [f"--{name}" for name in files][:1]
         if len(given) != 1:
             found = " and ".join(given) if given else "none"
-            raise ValueError(
-                "Give exactly one source of data: --task_name, --dataset_name, or --train_file with --validation_file "
-                f"and --test_file; got {found}."
-            )
+            raise ValueError(f"Give exactly one source of data: {self.sources}; got {found}.")
         if self.task_name is not None:
             self.task_name = get_task(self.task_name).name
         if self.dataset_config_name is not None and self.dataset_name is None:

@@ -17,7 +17,7 @@ from glue_runs.runs.arguments import OutputArguments
 from glue_runs.runs.content import digests
 from glue_runs.runs.modality import Modality
 from glue_runs.runs.record import RecordWriter, RunState, all_values, check_results, find_run, run_record
-from glue_runs.tasks.scores import check_best_metric, make_compute_metrics
+from glue_runs.tasks.scores import check_best_metric
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.training.checkpoints import read_state
 
@@ -81,20 +81,14 @@ def prepare(modality: type[Modality], arguments: Sequence[Any], callbacks: Seque
             train_dataset=inputs.get("train"),
             eval_dataset=evaluation if len(evaluation) > 1 else inputs.get("validation"),
             processing_class=processor,
-            compute_metrics=make_compute_metrics(
-                description.metrics,
-                description.is_regression,
-                data_args.n_bins,
-                description.positive_label,
-                by_class=description.is_own,
-                multi_label=description.multi_label,
-                soft_labels=description.soft_labels,
-            ),
+            data_collator=source.collator(processor),
+            compute_metrics=source.compute_metrics(),
             callbacks=list(callbacks),
         )
         if args.do_train:
             several = description.multi_label or description.soft_labels
-            check_best_metric(trainer, is_regression=description.is_regression, multi_label=several)
+            kind = {"is_regression": description.is_regression, "multi_label": several}
+            check_best_metric(trainer, **kind, tokens=description.tokens)
     trainer.card_options = source.card_options()
     attach_run(trainer, state)
     return Job(source, output_args, rows, inputs, trainer, state)

@@ -2,15 +2,19 @@
 """What runs of texts and of images do each in its own way; all else of a run is in `job` and `run`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from datasets import Dataset
 from torch.utils.data import Dataset as ModelInputs
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import EvalPrediction, PreTrainedConfig, PreTrainedModel, Trainer
 
 from glue_runs.runs.command_line import parse_flags
 from glue_runs.tasks.description import DataDescription, resolve_labels
+from glue_runs.tasks.prediction_files import write_predictions
+from glue_runs.tasks.scores import first_output, make_compute_metrics
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.data.columns import store_columns
 from logitmix_nlp.publishing.card import CardOptions
@@ -20,7 +24,7 @@ __all__ = ["Modality"]
 
 
 class Modality(ABC):
-    """Data and model of one run. Its methods are called once each, in the order in which they stand here.
+    """Data and model of one run. Its abstract methods are called once each, in the order in which they stand here.
 
     Args:
         model_args: As given by the user.
@@ -89,6 +93,40 @@ class Modality(ABC):
     def card_options(self) -> CardOptions:
         """What the model card says beyond what the trainer knows."""
 
+    def collator(self, processor: Any) -> Any:
+        """What makes batches of inputs; `None` for what a `Trainer` takes itself."""
+        return None
+
+    def compute_metrics(self) -> Callable[[EvalPrediction], dict[str, float]]:
+        """What scores an evaluation."""
+        description = self.description
+        return make_compute_metrics(
+            description.metrics,
+            description.is_regression,
+            self.data_args.n_bins,
+            description.positive_label,
+            by_class=description.is_own,
+            multi_label=description.multi_label,
+            soft_labels=description.soft_labels,
+        )
+
+    def predict(
+        self, trainer: Trainer, name: str, inputs: Any, prefix: str
+    ) -> tuple[np.ndarray, np.ndarray | None, dict[str, float]]:
+        """Logits `(N, C)` of a split, its labels if it has some, and its metrics."""
+        output = trainer.predict(inputs, metric_key_prefix=prefix)
+        labels = None if output.label_ids is None else first_output(output.label_ids)
+        return first_output(output.predictions).reshape(len(inputs), -1), labels, output.metrics
+
+    def table(self, name: str, rows: Dataset) -> Dataset:
+        """What the logits of a split stand beside, row by row."""
+        return rows
+
+    def write_predictions(self, path: Path, name: str, rows: Dataset, values: Sequence[Any]) -> None:
+        """Write the predictions for a test split, spelt as the leaderboard wants them."""
+        ids = range(len(rows)) if self.description.is_own else rows["idx"][:]
+        write_predictions(self.description.task, values, ids, path)
+
     def row_limit(self, split: str) -> int | None:
         """How many rows of a split are used at most; `None` is all."""
         stage = {"train": "train", "validation": "eval", "test": "predict"}[split.partition("_")[0]]
@@ -137,6 +175,7 @@ class Modality(ABC):
         config.label2id = {label: place for place, label in enumerate(classes)}
         store_columns(config, self.description.columns)
         processor = self.read_processor(args)
-        options = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes}
+        other_head = not has_head and "Classification" in str(config.architectures)  # which is not ours to keep
+        options = {"config": config, "ignore_mismatched_sizes": args.ignore_mismatched_sizes or other_head}
         options |= {"trained": not self.args.do_train, **self.hub_options(args)}
         return load_weights(self.auto_model, name, **options), processor

@@ -4,6 +4,7 @@
 import logging
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
@@ -11,9 +12,12 @@ from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from glue_runs.runs.arguments import DataArguments
 from glue_runs.tasks.description import DataDescription, drop_missing_labels, with_label_order
-from logitmix_nlp.training.tokenizers import check_ids, check_length, position_limit
+from logitmix_nlp.functional.checks import IGNORED
+from logitmix_nlp.training.tokenizers import check_ids, check_length, position_limit, word_starts
 
-__all__ = ["model_inputs", "select", "tokenize"]
+__all__ = ["longest_input", "model_inputs", "select", "tag_inputs", "tokenize"]
+
+SEEN = "seen words"
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ def model_inputs(
     Raises:
         ValueError: If `max_seq_length` leaves no room for the texts, or the model has no embedding for a token.
     """
-    inputs, longest = DatasetDict(), _longest(args.max_seq_length, tokenizer, model)
+    inputs, longest = DatasetDict(), longest_input(args.max_seq_length, tokenizer, model)
     check_length(tokenizer, longest, len(description.text_columns))
     for name, split in rows.items():
         split = with_label_order(split, description.label_column, description.label_names or ())
@@ -57,10 +61,68 @@ def model_inputs(
             pad_to_max_length=args.pad_to_max_length,
             overwrite_cache=args.overwrite_cache,
         )
-        ids = inputs[name].data.column(tokenizer.model_input_names[0])
-        if model is not None:
-            check_ids(pc.max(pc.list_flatten(ids)).as_py() or 0, model, tokenizer.name_or_path)
+        _check_vocabulary(inputs[name], tokenizer, model)
     return inputs
+
+
+def _check_vocabulary(inputs: Dataset, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None) -> None:
+    """Refuse ids that the model has no embedding for."""
+    ids = inputs.data.column(tokenizer.model_input_names[0])
+    if model is not None:
+        check_ids(pc.max(pc.list_flatten(ids)).as_py() or 0, model, tokenizer.name_or_path)
+
+
+def tag_inputs(
+    split: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    description: DataDescription,
+    args: DataArguments,
+    max_length: int,
+    model: PreTrainedModel | None = None,
+) -> tuple[Dataset, list[list[int]]]:
+    """Model inputs of sentences of words, and which words of each the model sees.
+
+    Args:
+        split (`Dataset`): Rows with the description's column of words, and of tags if there are some.
+        tokenizer (`PreTrainedTokenizerBase`): Takes words.
+        description (`DataDescription`): Meaning of the columns.
+        args (`DataArguments`): Padding, and whether to tokenize again.
+        max_length (`int`): Longest input in tokens; what is beyond is cut.
+        model (`PreTrainedModel`, *optional*): Whose embeddings the ids must have.
+
+    Returns:
+        `tuple`: The tokenizer's columns and `labels`: the tag of a word at its first token, -100 elsewhere; class 0
+        stands for each tag if there are none, so that these tokens are known by it. And places of words with a token.
+
+    Raises:
+        ValueError: If the model has no embedding for a token.
+    """
+    padding = "max_length" if args.pad_to_max_length else False
+    encode = partial(_encode_words, tokenizer=tokenizer, description=description, max_length=max_length, pad=padding)
+    inputs = split.map(
+        encode,
+        batched=True,
+        remove_columns=split.column_names,
+        load_from_cache_file=not args.overwrite_cache,
+        desc="Tokenizing",
+    )
+    _check_vocabulary(inputs, tokenizer, model)
+    return inputs.remove_columns(SEEN), inputs[SEEN][:]
+
+
+def _encode_words(
+    rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, description: DataDescription, max_length: int, pad: Any
+) -> BatchEncoding:
+    words = rows[description.text_columns[0]]
+    batch = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length, padding=pad)
+    tags = rows.get(description.label_column) or [[0] * len(row) for row in words]
+    starts = [word_starts(batch, row) for row in range(len(words))]
+    batch["labels"] = [
+        [of_row[first[place]] if place in first else IGNORED for place in range(len(ids))]
+        for of_row, first, ids in zip(tags, starts, batch["input_ids"], strict=True)
+    ]
+    batch[SEEN] = [list(first.values()) for first in starts]
+    return batch
 
 
 def tokenize(
@@ -96,7 +158,7 @@ def tokenize(
     )
 
 
-def _longest(asked: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None) -> int:
+def longest_input(asked: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None) -> int:
     """What is asked for, lowered with a warning to what tokenizer and model take."""
     limits = {"tokenizer": tokenizer.model_max_length}
     if model is not None and (positions := position_limit(model)) is not None:

@@ -21,8 +21,7 @@ from glue_runs.runs.record import drop_weights, without_secrets
 from glue_runs.runs.results import RunResult, installed_versions, write_result
 from glue_runs.runs.texts import Texts
 from glue_runs.tasks.description import drop_missing_labels
-from glue_runs.tasks.prediction_files import write_predictions
-from glue_runs.tasks.scores import first_output, predicted
+from glue_runs.tasks.scores import predicted
 from logitmix_nlp.calibration.metrics import per_class_metrics
 from logitmix_nlp.commands import refuse
 from logitmix_nlp.evaluation.predicted_rows import keep_columns, prediction_columns, write_rows
@@ -96,7 +95,8 @@ def evaluate(job: Job) -> None:
 
 def predict(job: Job) -> None:
     """Write the predictions for every test split, spelt as the leaderboard wants them."""
-    description, folder = job.modality.description, Path(job.trainer.args.output_dir)
+    modality, folder = job.modality, Path(job.trainer.args.output_dir)
+    description = modality.description
     names = list(job.trainer.model.config.id2label.values())
     for name, file in description.prediction_files:
         prefix, rows = name.replace("test", "predict"), job.rows[name]
@@ -106,15 +106,14 @@ def predict(job: Job) -> None:
             values = [", ".join(names[place] for place in np.flatnonzero(row > 0)) for row in logits]
         elif not description.is_regression:
             values = [names[value] for value in values]
-        ids = range(len(rows)) if description.is_own else rows["idx"][:]
         if not job.trainer.is_world_process_zero():
             continue
-        write_predictions(description.task, values, ids, folder / file)
+        modality.write_predictions(folder / file, name, rows, values)
         logger.info("Wrote %d predictions to %s", len(rows), folder / file)
         if description.is_own and not description.is_regression:
             write_probabilities(
                 folder / "predictions.csv",
-                drop_missing_labels(rows, description.label_column),
+                modality.table(name, drop_missing_labels(rows, description.label_column)),
                 logits,
                 names,
                 multi_label=description.multi_label,
@@ -125,11 +124,10 @@ def predict(job: Job) -> None:
 
 def outputs(job: Job, name: str, prefix: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Logits `(N, C)` of a split, and its labels if it has some; its metrics are logged and saved."""
-    output = job.trainer.predict(job.inputs[name], metric_key_prefix=prefix)
-    job.trainer.log(dict(output.metrics))
-    report(job, prefix, {**output.metrics, f"{prefix}_samples": len(job.rows[name])})
-    labels = None if output.label_ids is None else first_output(output.label_ids)
-    return first_output(output.predictions).reshape(len(job.rows[name]), -1), labels
+    logits, labels, metrics = job.modality.predict(job.trainer, name, job.inputs[name], prefix)
+    job.trainer.log(dict(metrics))
+    report(job, prefix, {**metrics, f"{prefix}_samples": len(job.rows[name])})
+    return logits, labels
 
 
 def report(job: Job, prefix: str, metrics: dict[str, float]) -> None:
@@ -143,7 +141,8 @@ def save_predictions(job: Job, name: str, prefix: str, labels: np.ndarray | None
 
     Of the user's own data all columns are kept but texts and labels.
     """
-    description, rows, logits = job.modality.description, job.rows[name], logits.astype(np.float32)
+    description, logits = job.modality.description, logits.astype(np.float32)
+    rows = job.modality.table(name, job.rows[name])
     columns = {"idx": rows["idx"][:] if "idx" in rows.column_names else range(len(rows))}
     if labels is not None:
         columns["label"] = list(labels) if labels.shape == logits.shape else labels.reshape(-1)

@@ -16,7 +16,7 @@ from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.evaluation.data.labels import encode_labels, is_multi_label
 from logitmix_nlp.evaluation.data.soft_labels import is_soft, join_columns
 
-__all__ = ["describe_task", "load_data", "load_named"]
+__all__ = ["describe_task", "load_data", "load_named", "read_sources"]
 
 _SPLITS = ("train", "validation", "test")
 
@@ -53,6 +53,23 @@ def load_data(
         description = describe_task(task)
         files = tuple(pair for pair in description.prediction_files if pair[0] not in left_out)
         return data, replace(description, prediction_files=files)
+    raw, origins = read_sources(args, splits, cache_dir=cache_dir, token=token)
+    named, soft = Columns(tuple(args.text_column_names or ()), label=args.label_column_name), None
+    if args.soft_label_columns is not None:
+        soft = args.soft_label_columns
+        if len(soft) == 1:
+            named, soft = named._replace(label=soft[0]), ()
+        else:
+            raw = DatasetDict(
+                {k: join_columns(raw[k], soft, named.label, origins[k], needed=k != "test") for k in raw}
+            )
+    return _interpret(raw, origins, named, trained, soft)
+
+
+def read_sources(
+    args: DataArguments, splits: Sequence[str] = (), *, cache_dir: str | None = None, token: str | None = None
+) -> tuple[DatasetDict, dict[str, str]]:
+    """The splits of the user's own dataset or files as they are, and what to call each; see [`load_data`]."""
     if args.dataset_name is not None:
         source = f"dataset {args.dataset_name!r}"
         raw = load_named(args.dataset_name, args.dataset_config_name, cache_dir=cache_dir, token=token)
@@ -65,16 +82,7 @@ def load_data(
     missing = [name for name in splits if name not in raw]
     if missing:
         raise ValueError(f"{source}: no split {', '.join(missing)}; there is only: {', '.join(raw)}.")
-    named, soft = Columns(tuple(args.text_column_names or ()), label=args.label_column_name), None
-    if args.soft_label_columns is not None:
-        soft = args.soft_label_columns
-        if len(soft) == 1:
-            named, soft = named._replace(label=soft[0]), ()
-        else:
-            raw = DatasetDict(
-                {k: join_columns(raw[k], soft, named.label, origins[k], needed=k != "test") for k in raw}
-            )
-    return _interpret(raw, origins, named, trained, soft)
+    return raw, origins
 
 
 def describe_task(task: GlueTask) -> DataDescription:

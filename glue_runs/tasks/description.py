@@ -39,6 +39,7 @@ class DataDescription:
         soft_labels (`bool`): Whether labels are lists of class probabilities.
         task (`GlueTask`, *optional*): The GLUE task that the data is; `None` for the user's own.
         image_column (`str`, *optional*): Column of images, where there are no texts.
+        tokens (`bool`): Whether texts are lists of words, with a list of as many tags for labels.
     """
 
     text_columns: tuple[str, ...]
@@ -53,6 +54,7 @@ class DataDescription:
     soft_labels: bool = False
     task: GlueTask | None = None
     image_column: str | None = None
+    tokens: bool = False
 
     @property
     def is_own(self) -> bool:

@@ -189,13 +189,16 @@ def make_compute_metrics(
     return compute_metrics
 
 
-def check_best_metric(trainer: Trainer, *, is_regression: bool, multi_label: bool = False) -> None:
+def check_best_metric(
+    trainer: Trainer, *, is_regression: bool, multi_label: bool = False, tokens: bool = False
+) -> None:
     """Refuse a `metric_for_best_model` that no evaluation of the training will give, by scoring two made-up rows.
 
     Args:
         trainer (`Trainer`): With the function of [`make_compute_metrics`], and the rows to evaluate.
         is_regression (`bool`): As for that function.
         multi_label (`bool`): As for that function.
+        tokens (`bool`): Whether labels are those of tokens; then the two are of one row.
 
     Raises:
         ValueError: Naming the metrics there will be.
@@ -205,6 +208,7 @@ def check_best_metric(trainer: Trainer, *, is_regression: bool, multi_label: boo
         return
     labels = rows if multi_label else np.arange(2)
     made_up = EvalPrediction(rows[:, :1] if is_regression else rows, labels)
+    made_up = EvalPrediction(rows[None], labels[None]) if tokens else made_up
     metrics = () if args.prediction_loss_only else trainer.compute_metrics(made_up)
     sets = trainer.eval_dataset
     prefixes = [f"{name}_" for name in sets] if isinstance(sets, dict) else [""]

@@ -137,9 +137,14 @@ def interval_of(value: float, resampled: torch.Tensor, method: str = "percentile
     return Interval(value, 2 * value - high, 2 * value - low) if method == "basic" else Interval(value, low, high)
 
 
-def row_counts(n_rows: int, n_resamples: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """How often each row is drawn in each resample, `(N, B)`, in pieces that fit into memory."""
-    for piece in torch.arange(n_resamples).split(max(1, CHUNK_ENTRIES // n_rows)):
+def row_counts(
+    n_rows: int, n_resamples: int, generator: torch.Generator, entries: int | None = None
+) -> Iterator[torch.Tensor]:
+    """How often each row is drawn in each resample, `(N, B)`, in pieces that fit into memory.
+
+    `entries` says how many numbers are made of those of one resample, if not `n_rows`.
+    """
+    for piece in torch.arange(n_resamples).split(max(1, CHUNK_ENTRIES // (entries or n_rows))):
         draws = (torch.randint(n_rows, (n_rows,), generator=generator) for _ in piece)
         yield torch.stack([torch.bincount(draw, minlength=n_rows) for draw in draws], dim=1).double()
 
@@ -152,7 +157,7 @@ def value_of(resampled: Resampled, n_rows: int) -> float:
 def resampled_mean(values: torch.Tensor) -> Resampled:
     """Mean of a value of each row, `(N,)`."""
     values = values.double()
-    return lambda counts: values @ counts / len(values)
+    return lambda counts: values @ counts / counts.sum(0)
 
 
 def resampled_auroc(score: torch.Tensor, positive: torch.Tensor) -> Resampled:
@@ -183,11 +188,11 @@ def resampled_aurc(confidence: torch.Tensor, correct: torch.Tensor) -> Resampled
     """
     order, ends = levels(confidence)
     right = correct.double()[order, None]
-    places = torch.arange(1, len(order) + 1, dtype=torch.float64)
-    harmonic = torch.cat([places.new_zeros(1), places.reciprocal().cumsum(0)])
 
     def area(counts: torch.Tensor) -> torch.Tensor:
         drawn = counts[order]
+        places = torch.arange(1, int(drawn.sum(0).max()) + 1, dtype=torch.float64)
+        harmonic = torch.cat([places.new_zeros(1), places.reciprocal().cumsum(0)])
         upto, right_upto = drawn.cumsum(0)[ends], (right * drawn).cumsum(0)[ends]
         size, share = steps(upto), steps(right_upto)
         share = share / size.clamp(min=1)

@@ -99,8 +99,9 @@ def metric_intervals(
     *,
     n_resamples: int = 1000,
     seed: int = 0,
+    groups: torch.Tensor | None = None,
 ) -> dict[str, Interval]:
-    """Metrics with their 95% bootstrap intervals over the rows.
+    """Metrics with their 95% bootstrap intervals over the rows, or over groups of them.
 
     Args:
         logits (`torch.Tensor` of shape `(N, C)`): Before softmax; NumPy arrays are taken too.
@@ -109,6 +110,8 @@ def metric_intervals(
         names (`Sequence[str]`, *optional*): Names in `METRICS`; `None` takes all.
         n_resamples (`int`): Resamples of the rows, at least 40; 0 gives no intervals, both ends are NaN.
         seed (`int`): Of the resamples; equal seeds draw equal rows, for any logits.
+        groups (`torch.Tensor` of shape `(N,)`, *optional*): Number, from 0, of the group that each row is drawn with:
+            tokens of one sentence are not independent, so sentences are drawn, not tokens.
 
     Returns:
         `dict[str, Interval]`: By name; NaN where a metric, or its interval, does not exist: of MCE, and where a
@@ -124,9 +127,11 @@ def metric_intervals(
         return intervals
     check_resamples(n_resamples)
     scorers = {name: METRICS[name].resampled(predictions) for name in values if METRICS[name].interval}
+    n_drawn = len(predictions.labels) if groups is None else int(groups.max()) + 1
+    counts_of = row_counts(n_drawn, n_resamples, torch.Generator().manual_seed(seed), len(predictions.labels))
     pieces = [
-        torch.stack([scorer(counts) for scorer in scorers.values()])
-        for counts in row_counts(len(predictions.labels), n_resamples, torch.Generator().manual_seed(seed))
+        torch.stack([scorer(counts if groups is None else counts[groups]) for scorer in scorers.values()])
+        for counts in counts_of
     ]
     for name, resampled in zip(scorers, torch.cat(pieces, dim=1) if scorers else (), strict=True):
         one = interval_of(values[name], resampled, METRICS[name].interval)
@@ -195,13 +200,13 @@ def _by_bin(score: Callable[[ConfidenceBins], torch.Tensor]) -> Callable[[Predic
 
 def _classwise_ece(predictions: Predictions) -> Resampled:
     probs = predictions.logits.double().softmax(1)
-    groups, n_rows, n_classes = bin_index(probs, predictions.n_bins), *probs.shape
+    groups, n_classes = bin_index(probs, predictions.n_bins), probs.shape[1]
     gaps = torch.nn.functional.one_hot(predictions.labels, n_classes) - (probs / GRID).round() * GRID
 
     def error(counts: torch.Tensor) -> torch.Tensor:
         columns = zip(groups.T, gaps.T, strict=True)
         return sum(_sums(group, predictions.n_bins, gap[:, None] * counts).abs().sum(0) for group, gap in columns) / (
-            n_rows * n_classes
+            counts.sum(0) * n_classes
         )
 
     return error
@@ -210,16 +215,16 @@ def _classwise_ece(predictions: Predictions) -> Resampled:
 def _adaptive_ece(predictions: Predictions) -> Resampled:
     (confidence, correct), n_bins = predictions.rows, predictions.n_bins
     order, ends = levels(confidence)
-    gaps, n_rows = (correct.double() - confidence)[order, None], len(confidence)
-    cuts = torch.arange(n_bins + 1) * n_rows // n_bins
+    gaps = (correct.double() - confidence)[order, None]
 
     def error(counts: torch.Tensor) -> torch.Tensor:
         drawn = counts[order]
+        n_rows = drawn.sum(0)
+        cuts = (torch.arange(n_bins + 1)[:, None] * n_rows).div(n_bins, rounding_mode="floor")
         upto, gaps_upto = drawn.cumsum(0)[ends], (gaps * drawn).cumsum(0)[ends]
-        wanted = cuts.double().expand(counts.shape[1], -1).contiguous()
-        level = torch.searchsorted(upto.T.contiguous(), wanted).T  # the one that the cut goes through
+        level = torch.searchsorted(upto.T.contiguous(), cuts.T.contiguous()).T  # the one that the cut goes through
         share = steps(gaps_upto) / steps(upto).clamp(min=1)
-        inside = upto.gather(0, level) - cuts[:, None]
+        inside = upto.gather(0, level) - cuts
         return (gaps_upto.gather(0, level) - inside * share.gather(0, level)).diff(dim=0).abs().sum(0) / n_rows
 
     return error

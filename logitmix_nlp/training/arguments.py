@@ -214,6 +214,11 @@ class LogitMixTrainingArguments(MixSettings, TrainingArguments):
         elif name in filled:
             filled.remove(name)
 
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Names of the settings that the method filled in, as the user left them unset."""
+        return tuple(self.__dict__["_filled"])
+
     def _fill(self, names: list[str]) -> None:
         self.__dict__.pop("_filled", None)
         method = get_method(self.mix_method)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import (
     AutoTokenizer,
+    BatchEncoding,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     PreTrainedModel,
@@ -18,8 +19,8 @@ from logitmix_nlp.mixing.outputs import SetupError
 from logitmix_nlp.training.model_folders import check_model_name
 
 __all__ = [
-    "check_ids", "check_length", "check_padding", "check_vocabulary", "load_tokenizer", "position_limit",
-    "set_padding",
+    "check_ids", "check_length", "check_padding", "check_vocabulary", "load_tokenizer", "load_word_tokenizer",
+    "position_limit", "set_padding", "word_starts",
 ]  # fmt: skip
 
 POSITION_TABLES = ("position_embeddings", "wpe", "embed_positions")
@@ -53,6 +54,34 @@ def load_tokenizer(name: str, **hub: Any) -> PreTrainedTokenizerBase:
     if not isinstance(limit, Real) or not limit >= 1:
         raise ValueError(f"{name}: model_max_length of its tokenizer_config.json must be at least 1, got {limit!r}.")
     return tokenizer
+
+
+def load_word_tokenizer(name: str, **hub: Any) -> PreTrainedTokenizerBase:
+    """Load a tokenizer of texts that are lists of words; see [`load_tokenizer`].
+
+    One that tells words apart by the space before them (GPT-2, RoBERTa) is told to put one before each.
+
+    Raises:
+        ValueError: If it does not know which token belongs to which word.
+    """
+    tokenizer = load_tokenizer(name, **hub)
+    if getattr(tokenizer, "add_prefix_space", None) is False:
+        tokenizer = load_tokenizer(name, add_prefix_space=True, **hub)
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{name}: {type(tokenizer).__name__} does not tell which token belongs to which word, which tags need: "
+            "give a model with a fast tokenizer (tokenizer.json)."
+        )
+    return tokenizer
+
+
+def word_starts(batch: BatchEncoding, row: int) -> dict[int, int]:
+    """Places of the first tokens of words in one row of what a tokenizer made of lists of words, and those words."""
+    starts: dict[int, int] = {}
+    for place, word in enumerate(batch.word_ids(row)):
+        if word is not None and word not in starts:
+            starts[word] = place
+    return {place: word for word, place in starts.items()}
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str) -> None:

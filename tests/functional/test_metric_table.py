@@ -38,14 +38,26 @@ def test_each_value_is_that_of_the_library(name):
     assert metric_values(LOGITS, LABELS, 7)[name] == pytest.approx(ALONE[name](LOGITS, LABELS).item())
 
 
+GROUPS = torch.arange(60).sqrt().long()  # of 1, 3, 5, … rows
+
+
+@pytest.mark.parametrize("groups", [torch.arange(60), GROUPS], ids=["rows", "groups"])
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "mce"])
-def test_each_interval_is_that_of_the_repeated_rows(name, monkeypatch):
+def test_each_interval_is_that_of_the_repeated_rows(name, groups, monkeypatch):
     rows = LOGITS.round(), LABELS  # many confidences are equal
+    members = [(groups == group).nonzero().flatten() for group in groups.unique()]
+
+    def of_drawn(drawn):
+        places = torch.cat([members[group] for group in drawn])
+        return ALONE[name](*(values[places] for values in rows))
+
     monkeypatch.setattr("logitmix_nlp.functional.bootstrap.CHUNK_ENTRIES", 700)  # in several pieces
     method = METRICS[name].interval
     generator = torch.Generator().manual_seed(5)
-    expected = f.bootstrap_interval(ALONE[name], *rows, n_resamples=40, method=method, generator=generator)
-    found = metric_intervals(*rows, 7, n_resamples=40, seed=5)[name]
+    numbers = torch.arange(len(members))
+    expected = f.bootstrap_interval(of_drawn, numbers, n_resamples=40, method=method, generator=generator)
+    given = None if len(members) == 60 else groups
+    found = metric_intervals(*rows, 7, n_resamples=40, seed=5, groups=given)[name]
     assert found.value == pytest.approx(expected.value)
     low, high = (max(end, 0) if method == "basic" else end for end in (expected.low, expected.high))
     assert (found.low, found.high) == pytest.approx((low, high))

@@ -10,10 +10,13 @@ import numpy as np
 from huggingface_hub import HfApi, metadata_load
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 from transformers import PreTrainedModel, Trainer
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+)
 from transformers.utils import logging
 
-from logitmix_nlp.calibration.metrics import first_output
+from logitmix_nlp.calibration.metrics import first_output, tagged_tokens
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.functional.calibration import confidence_bins
 from logitmix_nlp.functional.checks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -87,8 +90,7 @@ def card_facts(
     temperature = plain.config.to_dict().get(TEMPERATURE_KEY)
     sites = mixing_sites(args.mixer, model, args.mix_site) if args.loss_weights.needs_mixed else []
     measured = any(metric.name == "ece" for evaluation in evaluations for metric in evaluation.metrics)
-    image = type(plain).__name__ in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values()
-    tasks = _listed(given.get("tasks")) or ["image-classification" if image else "text-classification"]
+    tasks = _listed(given.get("tasks")) or [_task(type(plain).__name__)]
     return CardFacts(
         model_name=given.get("model_name") or Path(trainer.hub_model_id or os.path.abspath(args.output_dir)).name,
         repo_id=repo_id,
@@ -143,10 +145,10 @@ def evaluate_predictions(
     resamples = number_of_resamples(size, output.num_samples, options.n_resamples)
     metrics, bins = (), None
     if kind == SINGLE_LABEL and logits is not None:
-        targets = labels if labels.shape == logits.shape else labels.reshape(-1)  # soft labels are by class
+        targets = labels if labels.shape == logits.shape else labels.reshape(logits.shape[:-1])  # or soft labels
         metrics = classification_metrics(logits, targets, options.n_bins, resamples)
-        enough = output.num_samples >= MIN_ROWS
-        bins = confidence_bins(logits, targets, options.n_bins, from_logits=True) if enough else None
+        enough, tagged = output.num_samples >= MIN_ROWS, tagged_tokens(logits, targets)
+        bins = confidence_bins(*tagged, options.n_bins, from_logits=True) if enough else None
     ours = {metric.name for metric in metrics}
     scores = {name: value for name, value in output.metrics.items() if name not in ours}
     # Lists are those of batches, which cannot be drawn from row by row.
@@ -177,6 +179,14 @@ def _base(names: Sequence[str | None], output_dir: str) -> tuple[str | None, boo
     if os.path.isdir(base) and Path(os.path.realpath(base)).is_relative_to(here):
         return None, False
     return base, True
+
+
+def _task(architecture: str) -> str:
+    """Task of the Hub that a class of models is for."""
+    if architecture in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values():
+        return "image-classification"
+    tokens = architecture in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values()
+    return "token-classification" if tokens else "text-classification"
 
 
 def _kind(config: Any) -> str:

@@ -125,7 +125,7 @@ class CardFacts:
     Args:
         model_name (`str`): Name of the model, without its owner.
         repo_id (`str`): What `from_pretrained` takes: the Hub's name, or [`HERE`], the folder of the card.
-        task (`str`): `text-classification` or `image-classification`.
+        task (`str`): `text-classification`, `token-classification` or `image-classification`.
         kind (`str`): `single_label_classification`, `multi_label_classification` or `regression`.
         architecture (`str`): Class of the model.
         labels (`tuple` of `str`): Class names by id; one name for a regression.

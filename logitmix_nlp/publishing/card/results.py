@@ -13,9 +13,10 @@ import torch
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
 from transformers import EvalPrediction
 
+from logitmix_nlp.calibration.metrics import tagged_tokens
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
 from logitmix_nlp.functional.bootstrap import Interval, bootstrap_intervals
-from logitmix_nlp.functional.checks import REGRESSION
+from logitmix_nlp.functional.checks import IGNORED, REGRESSION
 from logitmix_nlp.functional.metrics import metric_intervals
 from logitmix_nlp.publishing.card.facts import CardFacts, DatasetFacts, EvaluationFacts, Metric
 
@@ -46,6 +47,8 @@ _TITLES = {
     "nll": "NLL (nats)",
     "oe": "OE",
     "pearson": "Pearson correlation",
+    "precision": "Precision",
+    "recall": "Recall",
     "spearmanr": "Spearman correlation",
 }
 
@@ -62,12 +65,14 @@ def classification_metrics(
 ) -> tuple[Metric, ...]:
     """Accuracy, ECE, OE, NLL and Brier score with 95% bootstrap intervals over rows.
 
+    Of token classification the metrics are those of tagged tokens, and whole rows are drawn again.
+
     Intervals of ECE and OE are basic ones cut at 0 (drawing rows again raises both, and basic intervals take that
     off), the others are percentile intervals; see [`functional.METRICS`].
 
     Args:
-        logits (`np.ndarray` of shape `(N, C)`): Logits, before softmax.
-        labels (`np.ndarray` of shape `(N,)`): True classes.
+        logits (`np.ndarray` of shape `(N, C)` or `(N, T, C)`): Logits, before softmax.
+        labels (`np.ndarray` of shape `(N,)` or `(N, T)`): True classes; -100 for tokens without a tag.
         n_bins (`int`): Number of confidence bins of ECE and OE.
         n_resamples (`int`): How often rows are drawn again; 0 leaves the intervals out.
 
@@ -77,8 +82,10 @@ def classification_metrics(
     Raises:
         ValueError: See [`functional.confidence_bins`].
     """
-    rows = (torch.tensor(np.ascontiguousarray(array)) for array in (logits, labels))
-    intervals = metric_intervals(*rows, n_bins, ("accuracy", *CALIBRATION), n_resamples=n_resamples, seed=SEED)
+    groups = torch.tensor(np.nonzero(labels != IGNORED)[0]) if logits.ndim == 3 else None
+    rows = (torch.tensor(np.ascontiguousarray(array)) for array in tagged_tokens(logits, labels))
+    options = {"n_resamples": n_resamples, "seed": SEED, "groups": groups}
+    intervals = metric_intervals(*rows, n_bins, ("accuracy", *CALIBRATION), **options)
     ends = _ends(intervals)
     return tuple(
         Metric(name, one.value, *ends.get(name, (None, None)), n_bins if name in BINNED else None)

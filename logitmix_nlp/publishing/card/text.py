@@ -46,6 +46,7 @@ def body(facts: CardFacts, diagram: bool) -> str:
         facts=facts,
         task=task_name(facts),
         image=facts.task == "image-classification",
+        tokens=facts.task == "token-classification",
         regression=facts.kind == REGRESSION,
         single_label=facts.kind == SINGLE_LABEL,
         multi_label=facts.kind == MULTI_LABEL,
