@@ -5,10 +5,13 @@ from contextlib import nullcontext
 
 import ddp_losses_worker as worker
 import numpy as np
+import pictures
 import processes
 import pytest
+import texts
 import tiny
 import torch
+import zoo
 from datasets import Dataset
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
@@ -19,6 +22,8 @@ from transformers import default_data_collator
 from logitmix_nlp import LogitMixTrainer
 from logitmix_nlp.functional import mixing
 from logitmix_nlp.mixing import mixers
+from logitmix_nlp.mixing.mixers import MIXERS
+from logitmix_nlp.training.methods import MIX_METHODS
 
 
 def logits_of(model, batch, partner=None):
@@ -211,6 +216,25 @@ def test_rows_of_one_and_zeros_are_asked_for(tmp_path):
     assert losses[1] != pytest.approx(hard, abs=1e-2)
 
 
+@pytest.mark.parametrize("method", MIX_METHODS)
+def test_certain_soft_labels_are_classes_in_every_method(tmp_path, method):
+    of_images, lines = MIXERS[MIX_METHODS[method].mixer].exchanges == "pixel_values", []
+    for soft in (False, True):
+        model = zoo.build("vit" if of_images else "bert").train()
+        data = pictures.rows("vit", 8) if of_images else texts.rows(8)
+        if soft:
+            model.config.problem_type = "soft_label_classification"
+            data = [{**row, "labels": torch.eye(3)[row["labels"]].tolist()} for row in data]
+        options = {"data": data, "model": model, "mix_method": method, "max_steps": 2, "class_weights": [1, 2, 3]}
+        run = pictures.trainer(tmp_path, "vit", **options) if of_images else texts.trainer(tmp_path, "bert", **options)
+        run.train()
+        lines.append(
+            [{name: line[name] for name in line if name.startswith("loss")} for line in run.state.log_history]
+        )
+    assert len(lines[0]) >= 2
+    assert lines[1] == [pytest.approx(line, abs=1e-5) for line in lines[0]]
+
+
 def test_labels_that_sum_to_something_else_stay_those_of_several_labels_a_row(tmp_path):
     run = trained(tmp_path, tiny.rows(8, kind="multi"))
     assert run.model.config.problem_type == "multi_label_classification"
@@ -256,12 +280,15 @@ def test_no_batch_waits_for_the_device(tmp_path, monkeypatch):
             return function(*args, **(kwargs or {}))
 
     class Watched(LogitMixTrainer):
-        def _gather_sizes(self, *args):
-            with Watching():
-                return super()._gather_sizes(*args)
+        def watching(self):
+            return Watching() if self.state.global_step else nullcontext()
+
+        def get_batch_samples(self, *args):
+            with self.watching():
+                return super().get_batch_samples(*args)
 
         def compute_loss(self, *args, **kwargs):
-            with Watching() if self.state.global_step else nullcontext():
+            with self.watching():
                 return super().compute_loss(*args, **kwargs)
 
     tiny.trainer(
