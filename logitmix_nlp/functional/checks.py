@@ -15,6 +15,7 @@ __all__ = [
     "SINGLE_LABEL",
     "SOFT_LABEL",
     "are_probabilities",
+    "bad_labels",
     "check_bins",
     "check_images",
     "check_label_values",
@@ -193,6 +194,18 @@ def check_label_values(
     Raises:
         ValueError: Naming the first offending value and its row.
     """
+    bad, allowed = bad_labels(labels, num_labels, problem_type)
+    if bad.any():
+        row = bad.nonzero()[0, 0].item()
+        value = labels[row] if labels.is_floating_point() else labels[row][bad[row]].flatten()[0]
+        raise ValueError(
+            f"Training labels must be {allowed}, got {value.tolist()} in row {row} of {where}: "
+            "check the dataset, and leave unlabelled rows out."
+        )
+
+
+def bad_labels(labels: torch.Tensor, num_labels: int, problem_type: str | None = None) -> tuple[torch.Tensor, str]:
+    """Which labels, or rows of them, [`check_label_values`] refuses, and what is allowed."""
     if labels.is_floating_point():
         bad, allowed = ~torch.isfinite(labels), "finite"
         if labels.dim() == 2 and problem_type in ONE_CLASS:
@@ -202,14 +215,8 @@ def check_label_values(
         if labels.dim() == 2:
             bad, allowed = bad & (labels != IGNORED), f"{allowed}, or {IGNORED} for tokens without a tag"
     else:
-        return
-    if bad.any():
-        row = bad.nonzero()[0, 0].item()
-        value = labels[row] if labels.is_floating_point() else labels[row][bad[row]].flatten()[0]
-        raise ValueError(
-            f"Training labels must be {allowed}, got {value.tolist()} in row {row} of {where}: "
-            "check the dataset, and leave unlabelled rows out."
-        )
+        bad, allowed = torch.zeros_like(labels, dtype=torch.bool), "numbers"
+    return bad, allowed
 
 
 def are_probabilities(rows: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,7 @@ from logitmix_nlp.functional.checks import (
     MULTI_LABEL,
     SOFT_LABEL,
     are_probabilities,
+    bad_labels,
     check_label_values,
 )
 from logitmix_nlp.functional.row_loss import infer_problem_type
@@ -123,7 +124,7 @@ def dataset_labels(dataset: Any) -> torch.Tensor | None:
         if name is None or dataset.format["type"] == "custom":
             return None
         values = dataset.with_format("numpy", columns=[name])[:][name]
-    elif isinstance(dataset, Sequence) and len(dataset) and isinstance(dataset[0], Mapping):
+    elif isinstance(dataset, list | tuple) and dataset and isinstance(dataset[0], Mapping):
         name = next((name for name in LABEL_COLUMNS if name in dataset[0]), None)
         values = [row.get(name) for row in dataset]
     else:
@@ -222,7 +223,8 @@ class CheckedCollator:
 def loader_labels(loader: DataLoader, num_labels: int, problem_type: str | None) -> torch.Tensor | None:
     """All labels that a loader gives, checked once; if they cannot be known, each batch is checked as it is made.
 
-    They are known where [`dataset_labels`] can read them and one of Transformers' own collators hands them on.
+    They are known where [`dataset_labels`] can read them and one of Transformers' own collators hands them on. A row
+    whose label cannot be right there is made, as its batch would be, before it is refused.
 
     Args:
         loader (`DataLoader`): Of the training data.
@@ -241,9 +243,14 @@ def loader_labels(loader: DataLoader, num_labels: int, problem_type: str | None)
     stock = (DefaultDataCollator, DataCollatorWithPadding, DataCollatorForTokenClassification)
     hands_on = own is default_data_collator or type(own) in stock
     labels = dataset_labels(loader.dataset) if hands_on else None
-    check = partial(check_label_values, num_labels=num_labels, problem_type=problem_type)
-    if labels is not None:
-        check(labels, where="the training data")
-    elif collate is not None and not isinstance(collate, CheckedCollator):
-        loader.collate_fn = CheckedCollator(collate, check)
-    return labels
+    known = {"num_labels": num_labels, "problem_type": problem_type}
+    rows = [] if labels is None else bad_labels(labels, **known)[0].nonzero()[:1, 0].tolist()
+    if rows and len(labels) == len(loader.dataset):
+        made = collate([loader.dataset[rows[0]]]).get("labels")
+        if made is not None and bad_labels(made, **known)[0].any():
+            check_label_values(labels, **known, where="the training data")
+    if labels is not None and not rows:
+        return labels
+    if collate is not None and not isinstance(collate, CheckedCollator):
+        loader.collate_fn = CheckedCollator(collate, partial(check_label_values, **known))
+    return None

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Class weights, losses of one's own and soft labels: a step learns what a plain loop over all its rows would."""
 
-from contextlib import nullcontext
-
 import ddp_losses_worker as worker
 import numpy as np
 import pictures
@@ -16,11 +14,8 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import default_data_collator
 
-from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.functional import mixing
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.mixers import MIXERS
 from logitmix_nlp.training.methods import MIX_METHODS
@@ -269,31 +264,21 @@ def test_a_collator_of_ones_own_may_change_labels(tmp_path):
         trained(tmp_path, data, data_collator=lambda rows: default_data_collator(rows))
 
 
-def test_no_batch_waits_for_the_device(tmp_path, monkeypatch):
-    """In a step after the first, the library asks for no value of a tensor that would lie on a GPU."""
-    monkeypatch.setattr(mixing, "_all_strictly_between", lambda lam: False)  # as it does there
-    seen = []
+class OwnRows(torch.utils.data.Dataset):
+    """Rows made on the fly, with an attribute `labels` of classes from `first` on."""
 
-    class Watching(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            seen.append(str(function))
-            return function(*args, **(kwargs or {}))
+    def __init__(self, labels, first=0):
+        self.labels, self.first = torch.tensor(labels), first
 
-    class Watched(LogitMixTrainer):
-        def watching(self):
-            return Watching() if self.state.global_step else nullcontext()
+    def __len__(self):
+        return len(self.labels)
 
-        def get_batch_samples(self, *args):
-            with self.watching():
-                return super().get_batch_samples(*args)
+    def __getitem__(self, row):
+        return {"input_ids": torch.tensor([5, 6, 7]), "labels": self.labels[row] - self.first}
 
-        def compute_loss(self, *args, **kwargs):
-            with self.watching():
-                return super().compute_loss(*args, **kwargs)
 
-    tiny.trainer(
-        tmp_path, columns([0, 1, 2, 0] * 2), None, Watched, max_steps=2,
-        mix_site="layer:1", class_weights=[1, 2, 3], data_collator=default_data_collator,
-    ).train()  # fmt: skip
-    assert len(seen) > 50
-    assert [name for name in seen if name.split(".")[1] in ("_local_scalar_dense", "nonzero", "equal")] == []
+def test_labels_in_an_attribute_are_looked_at_too_and_may_be_others_than_those_of_the_rows(tmp_path):
+    options = {"data_collator": default_data_collator}
+    trained(tmp_path, OwnRows([1, 2, 3, 3], first=1), **options)
+    with pytest.raises(ValueError, match=r"got 3 in row 9 of the training data"):
+        trained(tmp_path, OwnRows([0] * 9 + [3]), **options)
