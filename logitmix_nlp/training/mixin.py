@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 
 from logitmix_nlp.calibration.stored_temperature import clear_temperature, scale_outputs, stored_temperature
-from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, SOFT_LABEL, check_label_values, check_row_loss
+from logitmix_nlp.functional.checks import REGRESSION, SINGLE_LABEL, check_label_values
 from logitmix_nlp.functional.losses import reduce_rows, supervised_loss
-from logitmix_nlp.functional.mixing import MixPlan, mixture_count, sent
+from logitmix_nlp.functional.mixing import MixPlan
 from logitmix_nlp.functional.mixing_loss import ROW_TERMS, mixing_loss_parts
-from logitmix_nlp.functional.row_loss import RowFunction, RowLoss
+from logitmix_nlp.functional.row_loss import RowFunction
 from logitmix_nlp.mixing.mixers import MIXERS, Mixture, check_labels_mix, check_mixer, draw_mixture, mixing_sites
 from logitmix_nlp.mixing.outputs import SetupError, check_classifier, logits_of
 from logitmix_nlp.mixing.probe import probe
@@ -32,7 +32,7 @@ from logitmix_nlp.training.arguments import (
     warn_of_lone_rows,
 )
 from logitmix_nlp.training.checked_trainer import CheckedMixin
-from logitmix_nlp.training.labels import kind_of_labels, label_weights, loader_labels
+from logitmix_nlp.training.label_losses import LabelLossMixin
 from logitmix_nlp.training.methods import (
     LossWeights,
     mixing_needs,
@@ -54,7 +54,7 @@ from logitmix_nlp.training.tokenizers import check_padding
 __all__ = ["LogitMixMixin"]
 
 
-class LogitMixMixin(SoftHeadMixin, CheckedMixin):
+class LogitMixMixin(LabelLossMixin, SoftHeadMixin, CheckedMixin):
     """Fine-tune classifiers with LogitMix, `L = w_mix L_mix + w_cls L_cls + w_sim L_sim` (Eq. 3), in any `Trainer`.
 
     `class Mine(LogitMixMixin, TheirTrainer)` adds mixing to a subclass of `Trainer` that leaves `training_step` and
@@ -91,14 +91,10 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
     # the instance below says the same to versions that know only that one.
     loss_is_scaled_for_ga = False
 
-    row_loss: RowFunction | None = None
     _site_mixer: SiteMixer | None = None
     _sites: list[Site]
     _probed: set[tuple[bool | str, ...] | None]
     _term_log: TermLog
-    _label_weights: dict[str, torch.Tensor]
-    _step_sizes: dict[str, torch.Tensor]
-    _mixture_weight = 1.0
     _micro_step = 0
     _unlabelled: bool | None = None
     _weighed: torch.Tensor | None = None  # loss and weight of each row of the batch that was evaluated last
@@ -131,11 +127,6 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._check_setup()
 
     @property
-    def _num_labels(self) -> int:
-        """Number of outputs of the model."""
-        return self.accelerator.unwrap_model(self.model).config.num_labels
-
-    @property
     def _temperature(self) -> float:
         return stored_temperature(self.accelerator.unwrap_model(self.model).config)
 
@@ -155,10 +146,7 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         check_classifier(model)
         problem_type = REGRESSION if model.config.num_labels == 1 else model.config.problem_type or SINGLE_LABEL
         check_problem_type(self.args, problem_type)
-        data = () if trains and self.train_dataset is None else self.train_dataset
-        self._label_weights = label_weights(self.args, model.config.num_labels, data, self.args.device)
-        if problem_type == REGRESSION or model.config.problem_type is not None:  # else the labels will tell
-            check_row_loss(self._row_loss(problem_type), model.config.num_labels)
+        self._weigh_labels(problem_type, trains=trains)
         self._soft_head = soft_head(model, self.args, known=self._soft_head, sharded=self._sharded)
         if self.args.loss_weights.needs_mixed:
             check_mixer(self.args.mixer, model, self._processor, sharded=self._sharded)
@@ -181,14 +169,6 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
                 stack.enter_context(self._soft_head.installed(detach_features=self.args.lamix_detach_features))
             return super()._inner_training_loop(*args, **kwargs)
 
-    def get_train_dataloader(self) -> DataLoader:
-        """The other class's; labels are looked at before the first step, or as each batch is made."""
-        loader, config = super().get_train_dataloader(), self.accelerator.unwrap_model(self.model).config
-        labels = loader_labels(loader, self._num_labels, config.problem_type)
-        if labels is not None and labels.is_floating_point():  # of numbers collators make either kind
-            self._problem_type(labels, complete=True)
-        return loader
-
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Fetch the batches of one optimizer step; count and weigh their rows over all processes."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -202,28 +182,6 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
         self._micro_step = 0
         self._term_log.begin_step()
         return batches, num_items
-
-    def _gather_sizes(self, labels: list[torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-        """Rows and mixtures of an optimizer step, and what its terms are divided by: counted labels, and weighed ones.
-
-        Labels are those of rows, or of tokens that have a tag.
-        """
-        rows = [len(batch) for batch in labels]
-        mixtures = [mixture_count(count, self.args.mix_share) for count in rows]
-        counts = [sum(rows), sum(mixtures), sum(rows), sum(rows)]
-        sizes = sent(torch.tensor([counts], dtype=torch.float32), device)
-        losses = [self._row_loss(self._problem_type(batch)) for batch in labels]
-        for place, options in ((2, {"class_weights": None}), (3, {})):
-            pairs = zip(losses, labels, strict=True)
-            weights = [loss._replace(**options).weights(batch) for loss, batch in pairs]
-            if weights and weights[0] is not None:
-                sizes[0, place] = sum(weight.sum() for weight in weights)
-        total = self.accelerator.gather(sizes).sum(0)
-        total = torch.where(total > 0, total, 1.0)  # of nothing, the sums are 0 too
-        if self.args.mix_share < 1.0:  # terms of mixtures are means over the mixtures of the step, not over its rows
-            alone = self.accelerator.num_processes == 1  # else the host must wait for what the others have
-            self._mixture_weight = sum(rows) / max(sum(mixtures), 1) if alone else (total[0] / total[1]).item()
-        return dict(zip(("rows", "mixtures", "labels", "weights"), total, strict=True))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Do one forward and backward pass; the plan stays active until both are done, and never longer."""
@@ -405,25 +363,6 @@ class LogitMixMixin(SoftHeadMixin, CheckedMixin):
             probe(self._site_mixer, callee, inputs, rows, self._sites, sharded=self._sharded, **needs)
         if self._soft_head is not None:
             check_soft_head(self._soft_head, inputs, rows)
-
-    def _row_loss(self, problem_type: str, *, smooth: bool = True) -> RowLoss:
-        """What the arguments say of the loss of one row."""
-        smoothing = self.args.label_smoothing_factor if smooth else 0.0
-        return RowLoss(problem_type, smoothing, function=self.row_loss, **self._label_weights)
-
-    def _problem_type(self, labels: torch.Tensor, *, complete: bool = False) -> str:
-        """The kind of labels, `complete` if they are all there are.
-
-        The config is told, as by Transformers' heads in their loss; of soft labels, which these do not know, that a
-        row has one class.
-        """
-        config = self.accelerator.unwrap_model(self.model).config
-        if config.problem_type is None:
-            config.problem_type = kind_of_labels(labels, self._num_labels, complete=complete)
-        if config.problem_type == SOFT_LABEL:
-            config.problem_type = SINGLE_LABEL
-        soft = config.problem_type == SINGLE_LABEL and labels.is_floating_point() and labels.dim() == 2
-        return SOFT_LABEL if soft else config.problem_type
 
     # ---- Logging ----
 
