@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS ?= constraints.txt
+DEVICE ?= cpu
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
@@ -16,8 +17,8 @@ demo: .venv/.demo  ## fine-tune MiniLM on BBC News headlines three ways and comp
 demo-images: .venv/.demo-images  ## train a small ResNet on digits eight ways, with and without mixing, and compare
 	$(BIN)/python scripts/demo_images.py --output_dir runs/demo-images
 
-test: .venv/.test  ## run the default test suite (no network, CPU)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
+test: .venv/.test  ## run the default test suite (no network; CPU, or DEVICE=cuda)
+	TEST_DEVICE=$(DEVICE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 test-slow: .venv/.test .venv/.demo .venv/.cluster  ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow

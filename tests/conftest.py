@@ -9,10 +9,39 @@ import logging
 import datasets
 import network_guard
 import pytest
+import tiny
 import torch
 import transformers
 
 network_guard.install()
+
+
+def pytest_configure():
+    """The device of the tests must be here."""
+    if tiny.device() == "cuda" and not torch.cuda.is_available():
+        pytest.exit(f"DEVICE=cuda: PyTorch {torch.__version__} sees no GPU on this machine.", returncode=2)
+    if tiny.device() != "cpu":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that need a GPU run where one is, whatever the device of the others."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """Where numeric tests compute."""
+    return torch.device(tiny.device())
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16, torch.float16], ids=lambda dtype: str(dtype).partition(".")[2])
+def dtype(request) -> torch.dtype:
+    """What numeric tests compute in."""
+    return request.param
 
 
 def pytest_collection_finish():

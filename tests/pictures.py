@@ -29,7 +29,7 @@ def rows(name: str, count: int) -> list[dict]:
 
 def batch(name: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The same rows as two tensors."""
-    return zoo.batch(name, count)["pixel_values"], torch.arange(count) % 3
+    return zoo.batch(name, count)["pixel_values"], (torch.arange(count) % 3).to(tiny.device())
 
 
 def trainer(output_dir, name: str, count: int = 8, data: list[dict] | None = None, **options) -> LogitMixTrainer:

@@ -26,7 +26,12 @@ def launch(processes: int, function: Callable, output: Path, *arguments) -> dict
     logs = [output / f"rank-{rank}.txt" for rank in range(processes)]
     ranks = []
     for rank, log in enumerate(logs):
-        own = {**os.environ, **world, **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if world else {})}
+        own = {
+            **os.environ,
+            "TEST_DEVICE": "cpu",
+            **world,
+            **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if world else {}),
+        }
         process = FORKS.Process(target=_call, args=(function, (output, *arguments), own, log))
         process.start()
         ranks.append(process)

@@ -39,7 +39,8 @@ def rows(count: int, *, pairs: bool = True) -> list[dict]:
 
 def batch(data: list[dict], side: str = "right") -> dict[str, torch.Tensor]:
     """Rows as the model gets them, with `labels`."""
-    return dict(DataCollatorWithPadding(tokenizer(side))(data))
+    batch = DataCollatorWithPadding(tokenizer(side))(data)
+    return {name: value.to(tiny.device()) for name, value in batch.items()}
 
 
 def trainer(output_dir, name: str, data: list[dict], model=None, **options) -> LogitMixTrainer:

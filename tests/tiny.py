@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small models, data and runs for the tests: random weights, CPU, no files."""
+"""Small models, data and runs for the tests: random weights, no files, on the device of the tests."""
+
+import os
 
 import torch
 from torch import nn
@@ -8,6 +10,11 @@ from transformers import BertConfig, BertForSequenceClassification, BertForToken
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 
 VOCABULARY = 101
+
+
+def device() -> str:
+    """Where models, batches and runs are: what `make test DEVICE=…` says, else the CPU."""
+    return os.environ.get("TEST_DEVICE", "cpu")
 
 
 def bert(
@@ -66,16 +73,17 @@ def collate(examples: list[dict], *, left: bool = False) -> dict[str, torch.Tens
         labels = example["labels"]
         return pad(labels, -100) if isinstance(labels, list) and isinstance(labels[0], int) else labels
 
-    return {
+    batch = {
         "input_ids": torch.tensor([pad(example["input_ids"]) for example in examples]),
         "token_type_ids": torch.tensor([pad(example["token_type_ids"]) for example in examples]),
         "attention_mask": torch.tensor([pad([1] * len(example["input_ids"])) for example in examples]),
         "labels": torch.tensor([label(example) for example in examples]),
     }
+    return {name: value.to(device()) for name, value in batch.items()}
 
 
 def arguments(output_dir, **overrides) -> LogitMixTrainingArguments:
-    """Quiet arguments of a short CPU run that takes its rows in order."""
+    """Quiet arguments of a short run that takes its rows in order."""
     settings = {
         "per_device_train_batch_size": 4,
         "per_device_eval_batch_size": 4,
@@ -88,7 +96,7 @@ def arguments(output_dir, **overrides) -> LogitMixTrainingArguments:
         "report_to": "none",
         "save_strategy": "no",
         "seed": 5,
-        "use_cpu": True,
+        "use_cpu": device() == "cpu",
     }
     return LogitMixTrainingArguments(output_dir=str(output_dir), **{**settings, **overrides})
 
@@ -138,4 +146,4 @@ def assert_same_learnt(run: LogitMixTrainer, again: LogitMixTrainer) -> None:
 def largest_gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     """Largest absolute difference between two sets of tensors of the same names."""
     assert one.keys() == other.keys()
-    return max((one[name].float() - other[name].float()).abs().max().item() for name in one)
+    return max((one[name].float().cpu() - other[name].float().cpu()).abs().max().item() for name in one)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tiny classifier of each architecture, random weights, no dropout."""
 
+import tiny
 import torch
 import transformers as tf
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -118,7 +119,7 @@ def build(name: str, seed: int = 0, *, fresh: bool = False, tokens: bool = False
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if isinstance(module, torch.nn.BatchNorm2d) and not fresh:
             torch.nn.init.ones_(module.weight)
-    return model
+    return model.to(tiny.device())
 
 
 def batch(name: str, count: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
@@ -126,7 +127,7 @@ def batch(name: str, count: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     if name in {**IMAGE_MODELS, **FRESH_MODELS}:
         size = {"mobilevitv2": 64}.get(name, 16 if name in ("vit", "deit", "swin", "pvt", "pvt_v2") else 32)
-        return {"pixel_values": torch.randn(count, 3, size, size, generator=generator)}
+        return {"pixel_values": torch.randn(count, 3, size, size, generator=generator).to(tiny.device())}
     lengths = torch.randint(3, 9, (count,), generator=generator)
     ids = torch.randint(3, 101, (count, 8), generator=generator)
     mask = (torch.arange(8) < lengths[:, None]).long()
@@ -137,4 +138,4 @@ def batch(name: str, count: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
         inputs["position_ids"] = torch.arange(8) + torch.arange(count)[:, None]
     if name in ("deberta-v2", "roberta", "xlm-roberta", "camembert"):
         inputs.pop("token_type_ids", None)
-    return inputs
+    return {key: value.to(tiny.device()) for key, value in inputs.items()}

@@ -18,7 +18,7 @@ TOKEN_MODELS = ["bert", "roberta", "distilbert", "deberta-v2", "electra"]
 
 
 def plan():
-    return MixPlan(torch.tensor([2, 0, 3, 1]), torch.tensor([0.2, 0.45, 0.7, 0.9]))
+    return MixPlan(torch.tensor([2, 0, 3, 1]), torch.tensor([0.2, 0.45, 0.7, 0.9])).to(tiny.device())
 
 
 def blend(hidden, rows_first):
@@ -102,7 +102,7 @@ def test_every_site_equals_the_explicit_reference(name, tokens):
         for keep_clean in (True, False):
             clean, mixed = reference(name, model, inputs, site.depth)
             assert clean.shape == ((COUNT, 8, 3) if tokens else (COUNT, 3))
-            weights = torch.randn(2, *clean.shape)
+            weights = torch.randn(2, *clean.shape).to(clean)
             expected = gradients(model, (weights[0] * clean * keep_clean + weights[1] * mixed).sum())
             with mixer.installed():
                 logits = model(**mixer.activate(inputs, plan(), site, keep_clean=keep_clean)).logits
@@ -138,7 +138,7 @@ def test_a_share_of_the_mixtures_equals_those_of_all(name):
     model, inputs = zoo.build(name).eval(), zoo.batch(name)
     every = [site for site in find_sites(model, ",".join(list_sites(model))) if (name, site.name) not in BYPASSED]
     sites = [every[0], every[1], every[-1]]
-    own = torch.tensor([2, 0, 3][: COUNT - 1])
+    own = torch.tensor([2, 0, 3][: COUNT - 1], device=tiny.device())
     some = PartialPlan(plan().index[own], plan().lam[own], own)
     mixer = SiteMixer(model)
     with torch.no_grad(), mixer.installed():
