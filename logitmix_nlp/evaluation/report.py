@@ -35,6 +35,8 @@ OUTSIDE_METRICS = {
     "fpr95_confidence": "FPR95 ↓",
     "auroc_entropy": "AUROC by entropy ↑",
     "fpr95_entropy": "FPR95 by entropy ↓",
+    "auroc_energy": "AUROC by energy ↑",
+    "fpr95_energy": "FPR95 by energy ↓",
 }
 GLOSSARY = (
     "ECE is the mean gap between confidence and accuracy over bins of equal width, adaptive ECE over bins of equal "
@@ -178,13 +180,16 @@ def _outside_table(study: Study) -> Table:
     columns = tuple(Column(title, decimals=4) for title in OUTSIDE_METRICS.values())
     first = next(iter(study.outside.values()))
     rows = []
-    for name, found in first.items():
-        means = Estimate(found["in_confidence"]), Estimate(found["in_entropy"])
+    for name, metrics in first.items():
+        means = Estimate(metrics["in_confidence"]), Estimate(metrics["in_entropy"])
         rows.append((_row_name(INSIDE, name, study), (*means, *[None] * (len(columns) - 2))))
     rows += [
-        (_row_name(data, name, study), tuple(Estimate(found[key]) for key in OUTSIDE_METRICS))
+        (
+            _row_name(data, name, study),
+            tuple(Estimate(metrics[key]) if key in metrics else None for key in OUTSIDE_METRICS),
+        )
         for data, by_variant in study.outside.items()
-        for name, found in by_variant.items()
+        for name, metrics in by_variant.items()
     ]
     sizes = ", ".join(f"{name} {len(next(iter(one.values())))}" for name, one in study.outside_scores.items())
     notes = (
@@ -198,9 +203,9 @@ def _outside_table(study: Study) -> Table:
 def _shift_table(study: Study) -> Table:
     columns = tuple(Column(_title(name), decimals=4) for name in SHIFT_METRICS)
     rows = [
-        (_row_name(shift, name, study), tuple(Estimate(found[key]) for key in SHIFT_METRICS))
+        (_row_name(shift, name, study), tuple(Estimate(metrics[key]) for key in SHIFT_METRICS))
         for shift, by_variant in study.shifts.items()
-        for name, found in by_variant.items()
+        for name, metrics in by_variant.items()
     ]
     note = "Labels of changed texts are those of the originals, which a changed word may contradict."
     changed = any(name.startswith("words") for name in study.shifts)

@@ -29,6 +29,7 @@ def test_heads_and_rows_of_the_tables(study):
     assert heads["classes"] == ["accuracy ↑", "F1 ↑", "ECE ↓"]
     assert heads["ood"] == [
         "mean confidence", "mean entropy, nats", "AUROC ↑", "FPR95 ↓", "AUROC by entropy ↑", "FPR95 by entropy ↓",
+        "AUROC by energy ↑", "FPR95 by energy ↓",
     ]  # fmt: skip
     assert [name for name, _ in tables["ood"].rows] == ["in distribution", "noise"]
     assert [name for name, _ in tables["classes"].rows] == ["no (1 row)", "yes (1 row)"]
@@ -37,12 +38,19 @@ def test_heads_and_rows_of_the_tables(study):
     }
     assert printed["calibration"] == [["0.5000 [0.2500, 0.7500]"]] * len(SHOWN)
     assert printed["classes"] == [["0.5000", "–", "0.2500"]] * 2
-    assert printed["ood"] == [["0.5000"] * 2 + ["–"] * 4, ["0.5000"] * 6]
+    assert printed["ood"] == [["0.5000"] * 2 + ["–"] * 6, ["0.5000"] * 8]
     assert [table.title for table in tables.values()] == [
         "Accuracy and calibration", "Class by class", "Rows from outside the training distribution",
     ]  # fmt: skip
     assert tables["ood"].notes[0] == "Rows: in distribution 3, noise 1."
     assert tables["calibration"].notes[-1] == "The temperature was fitted on x.csv."
+
+
+def test_mean_probabilities_have_no_energy(study):
+    outside = {name: value for name, value in study.outside["noise"]["plain"].items() if "energy" not in name}
+    table = evaluation_tables(study._replace(outside={"noise": {"plain": outside}}), None)["ood"]
+    (_, cells) = table.rows[-1]
+    assert [cell is None for cell in cells] == [False] * 6 + [True] * 2
 
 
 def test_curves_hold_every_row_and_say_what_they_are(study, monkeypatch):
