@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from glue_runs.grid.executors import execute
 from glue_runs.grid.plan import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
-from glue_runs.grid.progress import follow
+from glue_runs.grid.progress_bar import follow
 from glue_runs.runs.command_line import FlagParser
 from glue_runs.runs.results import read_result
 from logitmix_nlp.commands import refuse

@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from glue_runs.grid.executors import execute_locally
-from glue_runs.grid.progress import follow
+from glue_runs.grid.progress_bar import follow
 from glue_runs.grid.worker import Program
 from glue_runs.study.page import write_page
 from glue_runs.study.plan import PLAN_NAME, Study, StudyRun, plan_block, read_study, write_plan

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look before you mix: learn how a model passes rows through its blocks, and check that mixing there is right."""
+"""Look before you mix: run a few rows through a model, and check that mixing at the chosen sites is right."""
 
 from collections.abc import Collection
 from contextlib import ExitStack

@@ -14,7 +14,7 @@ from glue_runs.grid import command as grid_command
 from glue_runs.grid import executors, worker
 from glue_runs.grid.executors import ATTEMPTS, execute_on_ray
 from glue_runs.grid.plan import GridArguments
-from glue_runs.grid.progress import ProgressView
+from glue_runs.grid.progress_bar import ProgressView
 
 
 class NodeDied(BaseException):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from run_samples import planned
 
-from glue_runs.grid.progress import ProgressView
+from glue_runs.grid.progress_bar import ProgressView
 from glue_runs.grid.worker import ProgressFile, read_progress
 
 
