@@ -3,11 +3,15 @@
 
 from typing import Any
 
-from transformers import ImageClassificationPipeline, TextClassificationPipeline
+from transformers import ImageClassificationPipeline, TextClassificationPipeline, TokenClassificationPipeline
 
 from logitmix_nlp.calibration.stored_temperature import calibrated_logits
 
-__all__ = ["CalibratedImageClassificationPipeline", "CalibratedTextClassificationPipeline"]
+__all__ = [
+    "CalibratedImageClassificationPipeline",
+    "CalibratedTextClassificationPipeline",
+    "CalibratedTokenClassificationPipeline",
+]
 
 
 class CalibratedTextClassificationPipeline(TextClassificationPipeline):
@@ -22,6 +26,20 @@ class CalibratedTextClassificationPipeline(TextClassificationPipeline):
     def postprocess(self, model_outputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Divide the logits by the stored temperature, then do as the stock pipeline does."""
         return super().postprocess(_calibrated(self.model, model_outputs), *args, **kwargs)
+
+
+class CalibratedTokenClassificationPipeline(TokenClassificationPipeline):
+    """`pipeline("token-classification", model, pipeline_class=...)` with scores of `softmax(logits / T)`.
+
+    Entities, their order and every argument are those of the stock class.
+
+    Raises:
+        ValueError: See [`stored_temperature`].
+    """
+
+    def postprocess(self, all_outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Divide the logits of each piece of text by the stored temperature, then do as the stock pipeline does."""
+        return super().postprocess([_calibrated(self.model, one) for one in all_outputs], *args, **kwargs)
 
 
 class CalibratedImageClassificationPipeline(ImageClassificationPipeline):

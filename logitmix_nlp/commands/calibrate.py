@@ -9,6 +9,7 @@ from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY, check_w
 from logitmix_nlp.calibration.temperature import TemperatureScaler
 from logitmix_nlp.commands import OneLineParser, one_line_errors
 from logitmix_nlp.commands.flags import add_data_flags, model_of, quiet, rows_of
+from logitmix_nlp.evaluation.data.labelled_rows import Rows
 from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.held_out import fit_temperature
 from logitmix_nlp.reports.tables import Column, Estimate, Table, to_text
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     rows = rows_of(options, classifier, options.data, options.split)
     logits = classifier.logits(classifier.batches(rows.inputs, options.batch_size))
     scaler = fit_temperature(logits, rows)
-    print(to_text(_table(scaler, rows.origin)))
+    print(to_text(_table(scaler, rows)))
     if options.dry_run:
         print("Nothing was written.")
         return 0
@@ -70,12 +71,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _table(scaler: TemperatureScaler, origin: str) -> Table:
+def _table(scaler: TemperatureScaler, labelled: Rows) -> Table:
     report = scaler.report
     rows = [
         (title, (Estimate(report[f"{name}_before"]), Estimate(report[f"{name}_after"])))
         for name, title in (("nll", "NLL, nats"), ("ece", "ECE"))
     ]
     columns = (Column("T = 1", decimals=4), Column(f"T = {scaler.temperature:.4f}", decimals=4))
-    note = f"On the {counted(report['rows'], 'row')} of {origin} it was fitted to; others gain less. ECE of 15 bins."
+    fitted_to = f"{counted(report['rows'], labelled.unit)} of {labelled.origin}"
+    note = f"On the {fitted_to} it was fitted to; others gain less. ECE of 15 bins."
     return Table("temperature", "Before and after", "metric", columns, tuple(rows), (note,))

@@ -35,11 +35,15 @@ def check_flags(options: argparse.Namespace, classifier: Classifier) -> None:
     several = [name for name in FOR_ONE_MODEL if getattr(options, name) not in (0, False, None, [])]
     if several and len(options.models) > 1:
         raise ValueError(f"--{several[0]} is for one model, got {len(options.models)}: evaluate each alone with it.")
-    kind, other = ("texts", "images") if classifier.is_text else ("images", "texts")
+    other = "images" if classifier.is_text else "texts"
     wrong = ("fgsm", "rescale_mixup") if classifier.is_text else ("perturb",)
+    if classifier.tags_words:
+        wrong, other = (*wrong, "perturb", "ood", "noise", "mc_dropout"), "whole texts or images"
     for name in wrong:
-        if getattr(options, name) not in (None, []):
-            raise ValueError(f"--{name} is for classifiers of {other}; {classifier.name} classifies {kind}.")
+        if getattr(options, name) not in (None, [], 0, False):
+            raise ValueError(
+                f"--{name} is for classifiers of {other}; {classifier.name} classifies {classifier.kind}."
+            )
     if options.mc_dropout < 0:
         raise ValueError(f"--mc_dropout must be at least 0, got {options.mc_dropout}.")
     if (options.rescale_mixup is None) != (options.train_data is None):
@@ -71,9 +75,9 @@ def classifiers_of(options: argparse.Namespace) -> dict[str, Classifier]:
     classifiers = {one: model_of(options, name) for one, name in zip(short, options.models, strict=True)}
     first, *others = classifiers.values()
     for other in others:
-        if other.is_text != first.is_text:
-            text, image = (first, other) if first.is_text else (other, first)
-            raise ValueError(f"{text.name} classifies texts, {image.name} images: give models of one kind.")
+        if other.kind != first.kind:
+            one, two = sorted((first, other), key=lambda model: model.kind, reverse=True)
+            raise ValueError(f"{one.name} classifies {one.kind}, {two.name} {two.kind}: give models of one kind.")
         if set(other.class_names) != set(first.class_names):
             raise ValueError(
                 f"{first.name} has the classes {shown(first.class_names)}; {other.name} has "

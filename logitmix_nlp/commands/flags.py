@@ -83,6 +83,7 @@ def rows_of(
         source,
         classifier.label2id if labelled else None,
         is_text=classifier.is_text,
+        of_words=classifier.tags_words,
         split=split,
         config_name=options.dataset_config_name if source == options.data else None,
         columns=columns_of(options) if columns is None else columns,

@@ -16,6 +16,7 @@ from logitmix_nlp.evaluation.data.labelled_rows import BLANK_IS_MISSING, Rows, f
 from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.predicted_rows import (
     PREDICTION_TYPES,
+    by_row,
     check_columns,
     check_target,
     keep_columns,
@@ -29,8 +30,9 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m logitmix_nlp predict",
-        description="Class, entropy and the probability of every class for each row of a file, in its order and "
-        "beside its own columns. Probabilities are calibrated if the model holds a temperature (calibrate).",
+        description="Class, entropy and the probability of every class for each row of a file, or lists of them for "
+        "its words, in its order and beside its own columns. Probabilities are calibrated if the model holds a "
+        "temperature (calibrate).",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -61,19 +63,25 @@ def main(argv: Sequence[str]) -> int:
         origin,
         None,
         is_text=classifier.is_text,
+        of_words=classifier.tags_words,
         columns=columns_of(options),
         trained=stored_columns(classifier.model.config),
         cells=Path(options.data).suffix.lower() in BLANK_IS_MISSING,
     )
     logits = _logits(classifier, rows, options.batch_size) / temperature
-    write_rows(target, kept, prediction_columns(logits, classifier.class_names, **form))
+    columns = prediction_columns(logits, classifier.class_names, **form)
+    if rows.of_words:
+        columns = by_row(columns, [len(words) for words in rows.inputs])
+    write_rows(target, kept, columns)
     calibrated = "" if temperature == 1 else f", with the stored temperature {temperature:.4g}"
     print(f"Written: {target}, {counted(len(rows), 'row')}{calibrated}.")
     return 0
 
 
 def _logits(classifier: Classifier, rows: Rows, batch_size: int) -> np.ndarray:
-    """Logits in the order of the rows, which the model sees by length."""
+    """Logits in the order of the rows, which the model sees by length; words in the order they have."""
+    if rows.of_words:
+        return classifier.logits(classifier.batches(rows.inputs, batch_size)).numpy()
     order = rows.length_order()
     by_length = classifier.logits(classifier.batches(rows.pick(order).inputs, batch_size)).numpy()
     logits = np.empty_like(by_length)

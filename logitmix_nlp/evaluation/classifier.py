@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained text or image classifier with what turns rows into its inputs."""
+"""A trained classifier of texts, words or images with what turns rows into its inputs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,11 +8,14 @@ import torch
 from transformers import (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BatchEncoding,
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
 )
 
 from logitmix_nlp.evaluation.data.lines import shown
@@ -20,11 +23,25 @@ from logitmix_nlp.functional.checks import MULTI_LABEL, SINGLE_LABEL
 from logitmix_nlp.mixing.model_modes import evaluation_mode, inputs_of
 from logitmix_nlp.mixing.outputs import logits_of
 from logitmix_nlp.training.model_folders import load_config, load_image_processor, load_weights
-from logitmix_nlp.training.tokenizers import check_ids, check_length, load_tokenizer, position_limit
+from logitmix_nlp.training.tokenizers import (
+    check_ids,
+    check_length,
+    load_tokenizer,
+    load_word_tokenizer,
+    position_limit,
+    word_starts,
+)
 
 __all__ = ["Classifier", "load_classifier"]
 
 UNBOUNDED = 1_000_000  # a tokenizer's way to say that it has no limit
+WORD_PLACES = "word_places"  # beside the inputs of a tagger: the first token of each word
+UNSEEN, NO_WORD = -1, -2  # in place of one: a word without a token, and the end of a row
+KINDS = {
+    AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+    AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+}
 
 
 class Classifier(NamedTuple):
@@ -36,6 +53,7 @@ class Classifier(NamedTuple):
         processor (tokenizer or image processor): Makes inputs of rows.
         is_text (`bool`): Whether rows are texts; else they are images.
         max_length (`int`, *optional*): Longest text in tokens; longer ones are cut.
+        tags_words (`bool`): Whether texts are lists of words, each of which has a class.
     """
 
     name: str
@@ -43,6 +61,12 @@ class Classifier(NamedTuple):
     processor: Any
     is_text: bool
     max_length: int | None = None
+    tags_words: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What it classifies, in a word."""
+        return "words" if self.tags_words else "texts" if self.is_text else "images"
 
     @property
     def class_names(self) -> list[str]:
@@ -64,23 +88,28 @@ class Classifier(NamedTuple):
         """Inputs of the model for some rows.
 
         Args:
-            rows (`Sequence`): Texts as tuples of one or two strings, or PIL images.
+            rows (`Sequence`): Texts as tuples of one or two strings, or of words, or PIL images.
             pad_to_max_length (`bool`): Give all texts one length.
 
         Returns:
-            `dict[str, torch.Tensor]`: A batch, without labels.
+            `dict[str, torch.Tensor]`: A batch, without labels; of a tagger with `word_places`, see [`logits`].
         """
         if not self.is_text:
             images = [row.convert("RGB") if row.mode != self._mode() else row for row in rows]
             return dict(self.processor(images=images, return_tensors="pt"))
-        check_length(self.processor, self.max_length, len(rows[0]))
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        check_length(self.processor, self.max_length, 1 if self.tags_words else len(rows[0]))
+        if self.tags_words:
+            columns = [[list(words) for words in rows]]
+        else:
+            columns = [list(column) for column in zip(*rows, strict=True)]
         alone = len(rows) == 1 and not pad_to_max_length  # needs no padding token
         padding = False if alone else ("max_length" if pad_to_max_length else True)
         cut = {"truncation": self.max_length is not None, "max_length": self.max_length}
-        batch = dict(self.processor(*columns, padding=padding, return_tensors="pt", **cut))
-        check_ids(int(batch["input_ids"].max()), self.model, self.name)
-        return batch
+        made = self.processor(
+            *columns, padding=padding, return_tensors="pt", is_split_into_words=self.tags_words, **cut
+        )
+        check_ids(int(made["input_ids"].max()), self.model, self.name)
+        return {**made, WORD_PLACES: _word_places(made, rows)} if self.tags_words else dict(made)
 
     def batches(
         self, rows: Sequence[Any], batch_size: int, *, pad_to_max_length: bool = False
@@ -95,6 +124,9 @@ class Classifier(NamedTuple):
     def logits(self, batches: Iterable[Mapping[str, Any]]) -> torch.Tensor:
         """Logits of all rows, as the model gives them: no temperature is applied.
 
+        Of a tagger, those of all words, row after row: the logits of the first token, NaN for a word without one,
+        which was cut off or is nothing to the tokenizer.
+
         Args:
             batches (`Iterable[Mapping[str, Any]]`): Inputs of the model, such as [`batches`] makes.
 
@@ -104,8 +136,16 @@ class Classifier(NamedTuple):
         Raises:
             ValueError: If a row gives logits that are NaN or infinite, or there are no batches.
         """
+        parts, unseen = [], []
         with evaluation_mode(self.model) as device:
-            parts = [logits_of(self.model(**batch), self.model).cpu() for batch in inputs_of(batches, device)]
+            for batch in inputs_of(batches, device):
+                places = batch.pop(WORD_PLACES, None)
+                logits = logits_of(self.model(**batch), self.model)
+                if places is not None:
+                    logits = logits.gather(1, places.clamp(min=0)[..., None].expand(-1, -1, logits.shape[-1]))
+                    logits = logits[places != NO_WORD]
+                    unseen.append(places[places != NO_WORD].cpu() == UNSEEN)
+                parts.append(logits.cpu())
         logits = torch.cat(parts)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         broken = int((~logits.isfinite()).any(1).sum())
@@ -114,7 +154,7 @@ class Classifier(NamedTuple):
                 f"{self.name}: the logits of {broken} of {len(logits)} rows are NaN or infinite: the weights are "
                 f"damaged, or too large for {self.model.dtype}."
             )
-        return logits
+        return logits.masked_fill(torch.cat(unseen)[:, None], torch.nan) if unseen else logits
 
     def pixel_statistics(self) -> dict[str, list[float]]:
         """Mean and standard deviation that the image processor brings pixels in `[0, 1]` to 0 and 1 with.
@@ -141,7 +181,7 @@ def load_classifier(
     max_length: int | None = None,
     multi_label: bool = False,
 ) -> Classifier:
-    """Load a fine-tuned classifier of texts or images, by default one of one label per row.
+    """Load a fine-tuned classifier of texts, words or images, by default one of one label per row.
 
     Args:
         name (`str`): Folder, or Hub id.
@@ -161,31 +201,42 @@ def load_classifier(
     """
     hub = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = load_config(name, **hub)
-    is_text = _is_text(name, config)
+    auto = _auto_class(name, config)
+    is_text, tags_words = auto is not AutoModelForImageClassification, auto is AutoModelForTokenClassification
     _check_kind(name, config, multi_label)
     _check_names(name, config)
     device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    auto = AutoModelForSequenceClassification if is_text else AutoModelForImageClassification
     model = load_weights(auto, name, config=config, trained=True, **hub)
-    processor = load_tokenizer(name, **hub) if is_text else load_image_processor(name, **hub)
+    load_processor = load_word_tokenizer if tags_words else load_tokenizer if is_text else load_image_processor
+    processor = load_processor(name, **hub)
     if is_text:
         of_model = position_limit(model) or config.to_dict().get("max_position_embeddings")
         max_length = _longest(max_length, processor.model_max_length, of_model)
-    return Classifier(name, model.eval().to(device), processor, is_text, max_length if is_text else None)
+    return Classifier(name, model.eval().to(device), processor, is_text, max_length if is_text else None, tags_words)
 
 
-def _is_text(name: str, config: Any) -> bool:
+def _word_places(made: BatchEncoding, rows: Sequence[Sequence[str]]) -> torch.Tensor:
+    """Place of the first token of each word, `(B, W)`; see `UNSEEN` and `NO_WORD`."""
+    places = torch.full((len(rows), max(map(len, rows))), NO_WORD)
+    for row, words in enumerate(rows):
+        places[row, : len(words)] = UNSEEN
+        for place, word in word_starts(made, row).items():
+            places[row, word] = place
+    return places
+
+
+def _auto_class(name: str, config: Any) -> type:
+    """Class that reads models with such a head, by its name in Transformers or by the end of its own."""
     heads = config.architectures or ()
-    if any(head in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values() for head in heads):
-        return True
-    if any(head in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values() for head in heads):
-        return False
-    for kind, is_text in (("ForSequenceClassification", True), ("ForImageClassification", False)):
-        if any(head.endswith(kind) for head in heads):
-            return is_text
+    for auto, known in KINDS.items():
+        if any(head in known.values() for head in heads):
+            return auto
+    for auto in KINDS:
+        if any(head.endswith(auto.__name__.removeprefix("AutoModel")) for head in heads):
+            return auto
     raise ValueError(
-        f"{name} has no head for classifying texts or images (its configuration names {', '.join(heads) or 'none'}): "
-        "give a fine-tuned classifier."
+        f"{name} has no head for classifying texts, words or images (its configuration names "
+        f"{', '.join(heads) or 'none'}): give a fine-tuned classifier."
     )
 
 

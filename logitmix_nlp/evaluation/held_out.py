@@ -81,14 +81,15 @@ def fit_temperature(logits: torch.Tensor, rows: Rows) -> TemperatureScaler:
     Raises:
         ValueError: See [`TemperatureScaler.fit`]; names where the rows are from.
     """
-    if len(rows) < FEW_ROWS:
+    seen = ~logits.isnan().any(1)  # all but words without a token
+    if seen.sum() < FEW_ROWS:
         logger.warning(
             "The temperature is fitted to %s of %s, and may be far off with fewer than %d: give more.",
-            counted(len(rows), "row"),
+            counted(int(seen.sum()), rows.unit),
             rows.origin,
             FEW_ROWS,
         )
     try:
-        return TemperatureScaler().fit(logits, rows.labels)
+        return TemperatureScaler().fit(logits[seen], rows.targets[seen.numpy()])
     except ValueError as error:
         raise ValueError(f"{rows.origin}: {error}") from error

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from scipy.special import expit, log_softmax, softmax, xlogy
 
 from logitmix_nlp.whole_files import write_whole
 
-__all__ = ["PREDICTION_TYPES", "check_columns", "check_target", "keep_columns", "prediction_columns", "write_rows"]
+__all__ = [
+    "PREDICTION_TYPES",
+    "by_row",
+    "check_columns",
+    "check_target",
+    "keep_columns",
+    "prediction_columns",
+    "write_rows",
+]
 
 
 def prediction_columns(
@@ -32,7 +41,7 @@ def prediction_columns(
     Returns:
         `dict[str, Any]`: `prediction`, the class (multi-label: the list of those above probability 0.5); `entropy` in
         nats (multi-label: of all questions together); and for each class `probability_NAME`. Numbers have 7
-        significant digits.
+        significant digits. `None` for a row of NaN, a word that the model does not see.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if multi_label:
@@ -41,15 +50,21 @@ def prediction_columns(
         entropy = -(xlogy(probs, probs) + xlogy(1 - probs, 1 - probs)).sum(-1)
     else:
         probs = softmax(logits, axis=-1)
-        predicted = [names[k] for k in logits.argmax(-1)]
+        predicted = [names[row.argmax()] if np.isfinite(row).all() else None for row in logits]
         entropy = -(probs * log_softmax(logits, axis=-1)).sum(-1)
     columns = {"prediction": predicted, "entropy": _short(entropy.clip(min=0))}
     columns |= {f"probability_{name}": _short(probs[:, k]) for k, name in enumerate(names)}
     return {prefix + name: values for name, values in columns.items()}
 
 
-def _short(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.7g}") for value in values]
+def by_row(columns: Mapping[str, Sequence[Any]], lengths: Sequence[int]) -> dict[str, list[list[Any]]]:
+    """Columns of words as columns of lists, one for each row of so many words."""
+    ends = np.cumsum([0, *lengths]).tolist()
+    return {name: [list(values[start:end]) for start, end in pairwise(ends)] for name, values in columns.items()}
+
+
+def _short(values: np.ndarray) -> list[float | None]:
+    return [None if value != value else float(f"{value:.7g}") for value in values]
 
 
 def keep_columns(data: Dataset, leave_out: Sequence[str] = ()) -> Dataset:

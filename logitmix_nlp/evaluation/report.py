@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from logitmix_nlp.evaluation.data.lines import counted
-from logitmix_nlp.evaluation.study import SHIFT_METRICS, SHOWN, Study
+from logitmix_nlp.evaluation.study import SHIFT_METRICS, Study
 from logitmix_nlp.functional.bootstrap import Interval
 from logitmix_nlp.functional.calibration import confidence_bins
+from logitmix_nlp.functional.entities import ENTITIES
 from logitmix_nlp.functional.metrics import METRICS
 from logitmix_nlp.functional.ood import ood_scores
 from logitmix_nlp.functional.selective import row_confidences
@@ -138,15 +139,18 @@ def write_evaluation(
 def _metric_table(study: Study, fitted_on: str) -> Table:
     variants = list(study.metrics)
     with_ends = any(one.low == one.low for intervals in study.metrics.values() for one in intervals.values())
-    rows = [(_title(name), tuple(_estimate(study.metrics[variant][name]) for variant in variants)) for name in SHOWN]
+    names = next(iter(study.metrics.values()))
+    rows = [(_title(name), tuple(_estimate(study.metrics[variant][name]) for variant in variants)) for name in names]
     notes = [
-        f"{counted(len(study.labels), 'row')}, {counted(study.n_bins, 'bin')}; ↑ is better when higher, ↓ when lower.",
+        f"{counted(len(study.labels), study.unit)}, {counted(study.n_bins, 'bin')}; ↑ is better when higher, ↓ when "
+        "lower.",
         GLOSSARY,
     ]
     if with_ends:
+        drawn = "sentences" if study.unit == "word" else "rows"
         notes.append(
-            "In brackets: 95% bootstrap intervals over the rows. Those of ECE, OE, adaptive and class-wise ECE are "
-            "basic ones, cut off at 0: chance alone raises these metrics, and the interval is corrected for that "
+            f"In brackets: 95% bootstrap intervals over the {drawn}. Those of ECE, OE, adaptive and class-wise ECE "
+            "are basic ones, cut off at 0: chance alone raises these metrics, and the interval is corrected for that "
             "where the value is not, so that the value may lie near the upper end or above it, which is then said. "
             "MCE has none: a bin of one row may decide it."
         )
@@ -213,6 +217,8 @@ def _shift_table(study: Study) -> Table:
 
 
 def _title(name: str) -> str:
+    if name in ENTITIES:
+        return f"{ENTITIES[name]} ↑"
     return f"{METRICS[name].title} {'↑' if METRICS[name].best == 'max' else '↓'}"
 
 

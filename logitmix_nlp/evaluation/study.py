@@ -17,6 +17,7 @@ from logitmix_nlp.evaluation.mixup_rescaling import mean_at_site, rescaled_logit
 from logitmix_nlp.evaluation.robustness import mc_dropout_logits
 from logitmix_nlp.functional.bootstrap import Interval
 from logitmix_nlp.functional.ensembles import ensemble_scores
+from logitmix_nlp.functional.entities import are_entity_tags, entity_intervals
 from logitmix_nlp.functional.metrics import METRICS, metric_intervals, metric_values
 from logitmix_nlp.functional.ood import ood_metrics
 from logitmix_nlp.functional.rescaling import truncated_beta_mean
@@ -75,7 +76,11 @@ class Variants(NamedTuple):
             order = [classifier.class_names.index(label) for label in self.class_names]
             logits[name] = classifier.logits(batches(classifier))[:, order]
         if len(logits) > 1:
-            logits[_mean(logits)] = ensemble_scores(torch.stack([one.double() for one in logits.values()])).log_probs
+            members = torch.stack([one.double() for one in logits.values()])
+            seen = ~members.isnan().any(2).any(0)  # words that have a token in each model
+            mean = members.new_full(members.shape[1:], torch.nan)
+            mean[seen] = ensemble_scores(members[:, seen]).log_probs
+            logits[_mean(logits)] = mean
         return logits
 
     def scores(self, batches: Batches) -> dict[str, torch.Tensor]:
@@ -134,7 +139,7 @@ class Study(NamedTuple):
     Args:
         scores (`dict[str, torch.Tensor]`): Scores `(N, C)` of the evaluated rows, by variant.
         labels (`torch.Tensor` of shape `(N,)`): Their classes.
-        metrics (`dict[str, dict[str, Interval]]`): Variant, then name of `SHOWN`.
+        metrics (`dict[str, dict[str, Interval]]`): Variant, then name of `SHOWN`, or before those of `ENTITIES`.
         classes (`dict[str, dict[str, dict]]`): Variant, then class: see [`per_class_metrics`].
         outside_scores (`dict[str, dict[str, torch.Tensor]]`): Name of a set from outside, then variant: scores.
         outside (`dict[str, dict[str, dict[str, float]]]`): The same: metrics of [`functional.ood_metrics`];
@@ -142,6 +147,7 @@ class Study(NamedTuple):
         shifts (`dict[str, dict[str, dict[str, float]]]`): Name of a shift, `"none"` first, then variant: metrics of
             `SHIFT_METRICS`. Empty if there is no shift.
         n_bins (`int`): Confidence bins.
+        unit (`str`): What has a class: `"row"` or `"word"`.
     """
 
     scores: dict[str, torch.Tensor]
@@ -152,6 +158,7 @@ class Study(NamedTuple):
     outside: dict[str, dict[str, dict[str, float]]]
     shifts: dict[str, dict[str, dict[str, float]]]
     n_bins: int
+    unit: str = "row"
 
     def record(self) -> dict[str, Any]:
         """The metrics as JSON takes them; what does not exist is `None`."""
@@ -160,7 +167,7 @@ class Study(NamedTuple):
             for variant, metrics in self.metrics.items()
         }
         parts = {"figures": intervals, "per_class": self.classes, "ood": self.outside, "shift": self.shifts}
-        return {"rows": len(self.labels), "n_bins": self.n_bins, **_without_nan(parts)}
+        return {f"{self.unit}s": len(self.labels), "n_bins": self.n_bins, **_without_nan(parts)}
 
 
 def make_study(
@@ -192,14 +199,26 @@ def make_study(
     Raises:
         ValueError: See [`functional.metric_intervals`] and [`functional.ood_metrics`].
     """
-    labels = torch.as_tensor(rows.labels)
+    labels, groups = torch.as_tensor(rows.targets), rows.groups
     scores = _scores(variants, rows.origin, batches)
+    seen = ~torch.stack([one.isnan().any(1) for one in scores.values()]).any(0)
+    if not seen.all():
+        logger.warning("%s of %s without a token left out.", counted(int((~seen).sum()), rows.unit), rows.origin)
+        labels, groups = labels[seen], groups[seen]
+        scores = {name: one[seen] for name, one in scores.items()}
     resamples = f"; {n_resamples} resamples for the intervals take a while with many rows" if n_resamples else ""
     logger.info("Computing the metrics of %s%s", counted(len(labels), "row"), resamples)
+    draws = {"n_resamples": n_resamples, "seed": seed}
     metrics = {
-        name: metric_intervals(logits, labels, n_bins, SHOWN, n_resamples=n_resamples, seed=seed)
+        name: metric_intervals(logits, labels, n_bins, SHOWN, groups=groups, **draws)
         for name, logits in scores.items()
     }
+    if rows.of_words and are_entity_tags(variants.class_names):
+        sizes = torch.bincount(groups, minlength=len(rows)).tolist()
+        truth = _sentences(labels, variants.class_names, sizes)
+        for name, logits in scores.items():
+            predicted = _sentences(logits.argmax(1), variants.class_names, sizes)
+            metrics[name] = {**entity_intervals(predicted, truth, **draws), **metrics[name]}
     outside_scores = {name: _scores(variants, name, inputs) for name, inputs in outside.items()}
     outside_metrics = {
         name: {variant: _outside(scores[variant], out) for variant, out in by_variant.items()}
@@ -212,7 +231,12 @@ def make_study(
     }
     names = variants.class_names
     classes = {name: per_class_metrics(logits, labels, names, n_bins) for name, logits in scores.items()}
-    return Study(scores, labels, metrics, classes, outside_scores, outside_metrics, shift_metrics, n_bins)
+    return Study(scores, labels, metrics, classes, outside_scores, outside_metrics, shift_metrics, n_bins, rows.unit)
+
+
+def _sentences(classes: torch.Tensor, names: list[str], sizes: list[int]) -> list[list[str]]:
+    """The tags of each sentence, which has so many."""
+    return [[names[k] for k in part.tolist()] for part in classes.split(sizes)]
 
 
 def _scores(variants: Variants, name: str, batches: Batches) -> dict[str, torch.Tensor]:

@@ -5,7 +5,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["Entity", "are_entity_tags", "count_entities", "entities", "entity_scores", "entity_type_scores"]
+import torch
+
+from logitmix_nlp.functional.bootstrap import Interval, interval_of, row_counts
+
+__all__ = [
+    "ENTITIES", "Entity", "are_entity_tags", "count_entities", "entities", "entity_intervals", "entity_scores",
+    "entity_type_scores",
+]  # fmt: skip
+
+ENTITIES = {"precision": "entity precision", "recall": "entity recall", "f1": "entity F1"}
 
 OUTSIDE, INSIDE = "O", "BIES"
 
@@ -96,6 +105,39 @@ def entity_type_scores(counts: EntityCounts) -> dict[str, dict[str, float]]:
     """The scores of [`entity_scores`] and `number`, how many there are, for each type that is predicted or there."""
     kinds = sorted({*counts.predicted, *counts.true})
     return {kind: {**_scores(*(counter[kind] for counter in counts)), "number": counts.true[kind]} for kind in kinds}
+
+
+def entity_intervals(
+    predictions: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    *,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """The scores of [`entity_scores`] with 95% percentile bootstrap intervals over sentences.
+
+    Args:
+        predictions (`Sequence` of `Sequence[str]`): Predicted tags of each sentence.
+        references (`Sequence` of `Sequence[str]`): True tags, as many.
+        n_resamples (`int`): Resamples of the sentences, at least 40; 0 gives no intervals, both ends are NaN.
+        seed (`int`): Of the resamples, which are those of [`metric_intervals`] for as many groups.
+
+    Returns:
+        `dict[str, Interval]`: `precision`, `recall` and `f1`.
+    """
+    values = entity_scores(count_entities(predictions, references))
+    if not n_resamples:
+        return {name: Interval(value, float("nan"), float("nan")) for name, value in values.items()}
+    pairs = zip(predictions, references, strict=True)
+    rows = [[counter.total() for counter in count_entities([found], [wanted])] for found, wanted in pairs]
+    counts_of = row_counts(len(rows), n_resamples, torch.Generator().manual_seed(seed))
+    table = torch.tensor(rows, dtype=torch.float64).T
+    sums = torch.cat([table @ counts for counts in counts_of], dim=1).int().T.tolist()
+    drawn = [_scores(*one) for one in sums]
+    return {
+        name: interval_of(value, torch.tensor([one[name] for one in drawn], dtype=torch.float64))
+        for name, value in values.items()
+    }
 
 
 def _scores(right: int, predicted: int, true: int) -> dict[str, float]:

@@ -221,7 +221,7 @@ def test_models_without_a_head_or_with_damaged_weights_are_refused(tmp_path, mod
     )
     assert "lacks weights (classifier.bias, classifier.weight)" in failure(evaluate, capsys, model, "--data", data)
     tiny.bert().bert.save_pretrained(model)
-    assert "has no head for classifying texts or images" in failure(evaluate, capsys, model, "--data", data)
+    assert "has no head for classifying texts, words or images" in failure(evaluate, capsys, model, "--data", data)
     assert "nowhere" in failure(evaluate, capsys, tmp_path / "nowhere", "--data", data)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
 from logitmix_nlp.evaluation.data.columns import (
@@ -21,6 +22,7 @@ from logitmix_nlp.evaluation.data.columns import (
 from logitmix_nlp.evaluation.data.downloads import download
 from logitmix_nlp.evaluation.data.files import is_data_file, read_data_file
 from logitmix_nlp.evaluation.data.labels import class_ids
+from logitmix_nlp.evaluation.data.words import check_words, tag_ids, word_columns
 
 __all__ = ["BLANK_IS_MISSING", "Rows", "first_rows", "load_rows", "read_split", "rows_from"]
 
@@ -34,15 +36,33 @@ class Rows:
 
     Args:
         origin (`str`): What they were read from.
-        inputs (`Sequence`): One entry per row: a tuple of one or two texts, or a PIL image.
-        labels (`np.ndarray` of shape `(N,)`, *optional*): Class ids of the model.
+        inputs (`Sequence`): One entry per row: a tuple of one or two texts, or of words, or a PIL image.
+        labels (`np.ndarray` of shape `(N,)`, *optional*): Class ids of the model; of words an array for each row.
         columns (`Columns`): The columns that were used.
+        of_words (`bool`): Whether each word has a label.
     """
 
     origin: str
     inputs: Sequence[Any]
     labels: np.ndarray | None
     columns: Columns
+    of_words: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What has a label, in a word."""
+        return "word" if self.of_words else "row"
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Class ids of all rows, or of all words, row after row: `(M,)`."""
+        return np.concatenate(self.labels) if self.of_words else self.labels
+
+    @property
+    def groups(self) -> torch.Tensor | None:
+        """Number of the row that each word belongs to, `(M,)`; `None` where rows have the labels."""
+        lengths = torch.tensor([len(words) for words in self.inputs]) if self.of_words else None
+        return None if lengths is None else torch.arange(len(self)).repeat_interleave(lengths)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -104,6 +124,7 @@ def load_rows(
     label2id: Mapping[str, int] | None,
     *,
     is_text: bool,
+    of_words: bool = False,
     split: str | None = None,
     config_name: str | None = None,
     columns: Columns = NONE_NAMED,
@@ -115,10 +136,11 @@ def load_rows(
     """Rows of a file, a folder or a Hub dataset.
 
     Args:
-        source (`str`): A csv, tsv, json, jsonl or parquet file, a folder of `save_to_disk`, a folder of data files or
-            of images in one folder per class, or the id of a Hub dataset.
+        source (`str`): A csv, tsv, json, jsonl, parquet or conll file, a folder of `save_to_disk`, a folder of data
+            files or of images in one folder per class, or the id of a Hub dataset.
         label2id (`Mapping[str, int]`, *optional*): Class names and ids of the model; `None` reads no labels.
         is_text (`bool`): Whether rows are texts; else images.
+        of_words (`bool`): Whether texts are lists of words with a tag for each.
         split (`str`, *optional*): Split of a source that has several.
         config_name (`str`, *optional*): Configuration of a Hub dataset.
         columns (`Columns`): Names of the columns, as far as they are not to be found.
@@ -143,7 +165,8 @@ def load_rows(
         columns = (columns if named else Columns())._replace(label=columns.label)
         columns = columns if columns.label in data.column_names else columns._replace(label=None)
     cells = Path(source).suffix.lower() in BLANK_IS_MISSING
-    return rows_from(data, origin, label2id, is_text=is_text, columns=columns, trained=trained, cells=cells, flag=flag)
+    options = {"is_text": is_text, "of_words": of_words, "cells": cells, "flag": flag}
+    return rows_from(data, origin, label2id, columns=columns, trained=trained, **options)
 
 
 def rows_from(
@@ -152,6 +175,7 @@ def rows_from(
     label2id: Mapping[str, int] | None,
     *,
     is_text: bool,
+    of_words: bool = False,
     columns: Columns = NONE_NAMED,
     trained: Columns = NONE_NAMED,
     cells: bool = False,
@@ -164,6 +188,7 @@ def rows_from(
         origin (`str`): What to call it.
         label2id (`Mapping[str, int]`, *optional*): Class names and ids of the model; `None` reads no labels.
         is_text (`bool`): Whether rows are texts; else images.
+        of_words (`bool`): Whether texts are lists of words with a tag for each.
         columns (`Columns`): Names of the columns, as far as they are not to be found.
         trained (`Columns`): The columns that the model was trained on.
         cells (`bool`): Whether a text may not be blank, as in files where that cannot be told from a missing one.
@@ -176,6 +201,8 @@ def rows_from(
         ValueError: See [`load_rows`].
     """
     columns = with_trained(columns, trained, data.column_names, origin)
+    if of_words:
+        return _word_rows(data, origin, label2id, word_columns(columns, data.column_names, origin))
     label = _label_column(data, columns.label, origin, needed=label2id is not None)
     if is_text:
         texts = tuple(columns.text or guess_text_columns(data, label or "", origin, flag))
@@ -189,6 +216,15 @@ def rows_from(
         inputs, used = _Images(data, image, np.arange(len(data)), origin), Columns((), image, label)
     labels = None if label2id is None else class_ids(data, label, label2id, origin)
     return Rows(origin, inputs, labels, used)
+
+
+def _word_rows(data: Dataset, origin: str, label2id: Mapping[str, int] | None, columns: Columns) -> Rows:
+    check_words(data, columns if label2id is not None else columns._replace(label=None), origin)
+    inputs, labels = [tuple(words) for words in data[columns.text[0]][:]], None
+    if label2id is not None:
+        labels = np.empty(len(inputs), dtype=object)
+        labels[:] = tag_ids(data, columns.label, label2id, origin)
+    return Rows(origin, inputs, labels, columns, of_words=True)
 
 
 def first_rows(data: Dataset, origin: str, max_rows: int | None) -> Dataset:

@@ -99,7 +99,12 @@ def tag_ids(data: Dataset, column: str | None, label2id: Mapping[str, int], orig
     Raises:
         ValueError: If there is no such column, and as [`class_ids`].
     """
-    flat = _one_by_one(data, column or TAGS[0], origin)
+    if column not in data.column_names:
+        raise ValueError(
+            f"{origin} has no column {column or ' or '.join(TAGS)} of tags; name the one that holds lists of them "
+            f"with --label_column_name out of: {', '.join(data.column_names)}."
+        )
+    flat = _one_by_one(data, column, origin)
     return _by_row(data, column, class_ids(flat, column, label2id, f"{origin}, word by word"))
 
 
