@@ -85,6 +85,7 @@ def test_every_value_a_user_sets_reaches_the_step(tmp_path, calls, method):
         "mix_alpha": 0.7, "lam_per_sample": not MIX_METHODS[method].lam_per_sample, "mix_weight": 0.9,
         "cls_weight": 0.8, "sim_weight": 0.6, "penalty_weight": 0.05, "label_smoothing_factor": 0.2,
         "mix_schedule": "random", "mix_lam": "half", "label_lam": "half", "lamix_beta": 0.7,
+        "class_weights": [1.0, 2.0, 0.5],
     }  # fmt: skip
     changed = dataclasses.replace(MIX_METHODS[method], **options)
     more = {"mix_pairing": "roll", "sim_norm": "l2"}
@@ -109,7 +110,9 @@ def _check_step(calls, wanted, pairing, steps, sim_norm="mse"):
         assert mixed.shape == (4, 3)
         assert {term: kwargs[term] for term in TERMS} == {term: getattr(wanted, term) for term in TERMS}
         assert (kwargs["beta"], kwargs["sim_norm"]) == (wanted.lamix_beta, sim_norm)
-        assert kwargs["label_smoothing"] == wanted.label_smoothing_factor
+        assert kwargs["row_loss"].label_smoothing == wanted.label_smoothing_factor
+        weights = kwargs["row_loss"].class_weights
+        assert (None if weights is None else weights.tolist()) == wanted.class_weights
         assert (kwargs["mixed_soft"] is None) == (wanted.lamix_beta == 1)
         halves = torch.full((4,), 0.5)
         if wanted.mixer == "mixup":
