@@ -27,6 +27,7 @@ MODULES = {
     "python -m logitmix_nlp": "logitmix_nlp.commands.{}",
     "python -m glue_runs": "glue_runs.{}.command",
     "python scripts/run_glue.py": "glue_runs.runs.run",
+    "python scripts/run_ner.py": "scripts.run_ner",
     "python scripts/run_image_classification.py": "scripts.run_image_classification",
 }
 FOLDERS = {"run": "grid", "submission": "leaderboard"}
@@ -80,7 +81,7 @@ def test_paper_snippets_hold_the_presets(tmp_path, monkeypatch, snippet):
 def test_every_method_has_its_page_and_its_row():
     pages = "".join(page.read_text(encoding="utf-8") for page in METHODS)
     assert [name for name in MIX_METHODS if name != "vanilla" and f'mix_method="{name}"' not in pages] == []
-    data = {None: "texts, images", "pixel_values": "images", "input_ids": "texts"}
+    data = {None: "texts, words, images", "pixel_values": "images", "input_ids": "texts"}
     table = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| \[?`(\w+)`.*? \| (.+?) \| (.+?) \|", table, flags=re.MULTILINE)
     expected = [(name, data[MIXERS[row.mixer].exchanges]) for name, row in MIX_METHODS.items()]
