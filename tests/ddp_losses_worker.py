@@ -66,6 +66,9 @@ def main(output: Path, count: int, batch_size: int) -> None:
             record[f"{kind}-{method}"], gradients = step(output, kind, method, count, batch_size)
             if os.environ["RANK"] == "0":
                 save_file(gradients, output / f"{kind}-{method}.safetensors")
+    options = {"mix_method": "vanilla", "ddp_backend": "gloo"}
+    run = tiny.trainer(output, rows("tokens", 8), model("tokens"), per_device_eval_batch_size=2, **options)
+    record["eval_loss"] = run.evaluate(rows("tokens", 7))["eval_loss"]
     if os.environ["RANK"] == "0":
         (output / "record.json").write_text(json.dumps(record))
     torch.distributed.barrier()

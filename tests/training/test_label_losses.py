@@ -75,7 +75,11 @@ def test_a_step_of_four_and_two_rows_is_one_of_six(tmp_path, monkeypatch, kind, 
 
 
 def test_two_processes_learn_what_one_loop_does(tmp_path):
+    """Seven rows of tokens are evaluated by two and two, so that one is evaluated twice, and counted once."""
     record = processes.launch(2, worker.main, tmp_path, 8, 2)
+    batch = tiny.collate(worker.rows("tokens", 7))
+    loss = worker.model("tokens").eval()(**batch).loss.item()  # the stock mean over all tags
+    assert record["eval_loss"] == pytest.approx(loss, abs=1e-6)
     for kind in worker.KINDS:
         for method in worker.METHODS:
             expected, gradients = reference(kind, method, 8)
