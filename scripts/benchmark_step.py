@@ -247,7 +247,7 @@ def plot(results: dict[str, dict[str, float]], path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, print the table, write JSON and a picture."""
+    """Measure, print the table, write JSON and a plot."""
     options = parse(arguments)
     results = measure(options)
     print(table(results))

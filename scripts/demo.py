@@ -116,7 +116,7 @@ def write_test_rows(path: Path, data: Headlines, model_path: Path, options: argp
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", default="runs/demo", help="Where table, results, models and picture go.")
+    parser.add_argument("--output_dir", default="runs/demo", help="Where table, results, models and plot go.")
     parser.add_argument("--mix_site", default="layer:2", help="Where rows are mixed; layer:2 is MiniLM's middle.")
     parser.add_argument("--train_rows", type=int, default=250, help="Headlines to train on; the rest is for testing.")
     parser.add_argument("--epochs", type=int, default=25, help="Passes over the training headlines.")

@@ -31,7 +31,7 @@ from logitmix_nlp.reports.plots import image_grid, reliability_diagrams
 from logitmix_nlp.reports.tables import to_markdown
 
 METHODS = ("vanilla", "mixup", "cutmix", "puzzlemix", "logitmix_m", "logitmix_c", "logitmix_p", "lamix")
-# Methods that mix pixels alike share a row of the picture.
+# Methods that mix pixels alike share a row of the plot.
 PICTURED = {
     "mixup, logitmix_m": "mixup",
     "cutmix, logitmix_c": "cutmix",
@@ -48,7 +48,7 @@ N_BINS, COLUMNS = 15, 8
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", default="runs/demo-images", help="Where table, results and pictures go.")
+    parser.add_argument("--output_dir", default="runs/demo-images", help="Where table, results and plots go.")
     parser.add_argument("--train_rows", type=int, default=100, help="Digits to train on; the rest is for testing.")
     parser.add_argument("--steps", type=int, default=400, help="Optimizer steps of 32 digits.")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="Which to compare; the first is the time unit.")
@@ -124,7 +124,7 @@ def draw_examples(trainer: ImageTrainer, options: argparse.Namespace, target: Pa
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run all methods; print the table; write it, the figures and the pictures."""
+    """Run all methods; print the table; write it, the metrics and the plots."""
     options = parse(arguments)
     output_dir = Path(options.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)

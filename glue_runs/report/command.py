@@ -22,7 +22,7 @@ from logitmix_nlp.reports.tables import Column, Table, csv_text, to_csv, to_late
 __all__ = ["main", "make_report", "write_report"]
 
 FILES = ("report.html", "report.md", "report.tex", "report.csv", "results.csv")
-_TOLD = ("model_name_or_path", "data_dir", "task_name", "report_as", "seed", "output_dir")  # told by other means
+_SAID = ("model_name_or_path", "data_dir", "task_name", "report_as", "seed", "output_dir")  # said by other means
 
 
 def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15, *, ensemble: bool = False) -> Report:
@@ -106,7 +106,7 @@ def _facts(grid: ResultGrid) -> tuple[tuple[str, str], ...]:
         ("Data", _distinct(run.config.get("data_dir") or "nyu-mll/glue from the Hub" for run in runs)),
     ]
     flags = list(dict.fromkeys(name for run in runs for name in run.config))
-    values = {name: [run.config.get(name) for run in runs] for name in flags if name not in _TOLD}
+    values = {name: [run.config.get(name) for run in runs] for name in flags if name not in _SAID}
     common = {name: found[0] for name, found in values.items() if all(value == found[0] for value in found)}
     varied = [name for name in values if name not in common]
     packages = sorted({name for run in runs for name in run.versions})

@@ -13,7 +13,7 @@ from glue_runs.tasks.glue import GLUE_TASKS, PAPER_TASKS, GlueTask, get_task
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
-OF_A_RUN = ("seed", "report_as", *MODEL_PLACES, *DATA_PLACES)  # told by other means
+OF_A_RUN = ("seed", "report_as", *MODEL_PLACES, *DATA_PLACES)  # said by other means
 LISTS = ("tasks", "methods", "seeds")
 FIRST_METHODS = ("vanilla", "mixup", "logitmix")
 HEADLINES = ("matthews_correlation", "spearmanr", "accuracy")  # the first one that a task has stands for it (Table 3)

@@ -172,7 +172,7 @@ def read_grid(path: str | Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         said = str(error).removeprefix(f"{path} is damaged: ")
-        raise ValueError(f"{path}: {said.rstrip('.')}; mend it, or delete it: it only orders a report.") from error
+        raise ValueError(f"{path}: {said.rstrip('.')}; fix it, or delete it: it only orders a report.") from error
 
 
 def _check(values: Mapping[str, Any], kinds: Mapping[str, tuple[Any, str]]) -> None:

@@ -42,7 +42,7 @@ class StudyArguments:
         default=0, metadata={"help": "Only repeat so many runs of results.csv, drawn by chance, and compare figures."}
     )
     report: bool = field(
-        default=False, metadata={"help": "Only write README.md, pictures and summary.json from results.csv."}
+        default=False, metadata={"help": "Only write README.md, plots and summary.json from results.csv."}
     )
 
     def __post_init__(self):

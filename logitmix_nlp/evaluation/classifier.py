@@ -251,7 +251,7 @@ def _check_kind(name: str, config: Any, multi_label: bool) -> None:
 
 
 def _check_names(name: str, config: Any) -> None:
-    """Refuse names whose ids cannot be told: `label2id` may be the default, or what `id2label` says."""
+    """Refuse names whose ids are ambiguous: `label2id` may be the default, or what `id2label` says."""
     if set(config.id2label) != set(range(config.num_labels)):
         raise ValueError(f"{name}: id2label of its config.json must name the classes 0 to {config.num_labels - 1}.")
     by_id = {str(config.id2label[place]): place for place in range(config.num_labels)}
@@ -262,7 +262,7 @@ def _check_names(name: str, config: Any) -> None:
     if not default and given != {label: str(place) for label, place in by_id.items()}:
         raise ValueError(
             f"{name}: in its config.json label2id ({shown([f'{label}: {place}' for label, place in given.items()])}) "
-            f"contradicts id2label ({shown([f'{place}: {label}' for label, place in by_id.items()])}): mend it."
+            f"contradicts id2label ({shown([f'{place}: {label}' for label, place in by_id.items()])}): fix it."
         )
 
 

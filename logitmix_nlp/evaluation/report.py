@@ -48,7 +48,7 @@ GLOSSARY = (
 )
 DIAGRAMS = (
     "Blue bars are the accuracy of the rows in a bin of confidence, hatched parts its gap to their mean confidence. "
-    "The second picture shows what is gained by leaving the least confident rows to someone else."
+    "The second plot shows what is gained by leaving the least confident rows to someone else."
 )
 
 
@@ -68,7 +68,7 @@ def evaluation_tables(study: Study, fitted_on: str = "") -> dict[str, Table]:
 def require_matplotlib() -> None:
     """Raise an `ImportError` that says what to do, before any work is done."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("Pictures need matplotlib: pip install logitmix-nlp[plots], or give --no_pictures.")
+        raise ImportError("Plots need matplotlib: pip install logitmix-nlp[plots], or give --no_pictures.")
 
 
 def make_plots(study: Study) -> dict[str, Plot]:

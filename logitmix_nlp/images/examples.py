@@ -16,7 +16,7 @@ __all__ = ["MixedExamples", "mixed_examples"]
 
 
 class MixedExamples(NamedTuple):
-    """Mixed images and what is told of their labels.
+    """Mixed images and the shares of their labels.
 
     Args:
         images (`torch.Tensor` of shape `(B, C, H, W)`): Mixed images, normalised as the given ones.

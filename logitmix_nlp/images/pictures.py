@@ -174,7 +174,7 @@ def _named(value: Any, where: str) -> Iterator[None]:
         yield
     except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
-        raise BadImage(f"{where}{_place(value)}: not a readable image ({reason}); mend or remove it.") from error
+        raise BadImage(f"{where}{_place(value)}: not a readable image ({reason}); fix or remove it.") from error
 
 
 def _open(value: Any) -> contextlib.AbstractContextManager[Image.Image]:

@@ -36,7 +36,7 @@ def join_rows(first: dict[str, Any], second: dict[str, Any], rows: int) -> dict[
 
 
 def mixed_inputs(inputs: dict[str, Any], plan: MixPlan, main_input: str, mixed: torch.Tensor | None) -> dict[str, Any]:
-    """What the model is told about mixed rows: the union of masks, and token ids wherever one of the two has a token.
+    """Inputs of the model for mixed rows: the union of masks, and token ids wherever one of the two has a token.
 
     Heads that pool the last real token (GPT-2, Llama, Qwen, …) find it by the ids. All other inputs, such as token
     types and positions, are the row's own; where ids were mixed one by one, the mask is, too.

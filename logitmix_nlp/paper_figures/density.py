@@ -26,7 +26,7 @@ from logitmix_nlp.paper_figures.networks import (
     train_network,
 )
 from logitmix_nlp.paper_figures.predictions import EpochPredictions, named_paths, read_epochs
-from logitmix_nlp.reports.plots.style import Theme, bottom_legend, picture, wrapped
+from logitmix_nlp.reports.plots.style import Theme, bottom_legend, plot_file, wrapped
 
 __all__ = [
     "DENSITY",
@@ -72,8 +72,8 @@ def density_maps(
 
     Args:
         models (`dict[str, list[DensityMap]]`): Name of each model and its densities, earliest first.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         max_columns (`int`): Panels in one row; more than that go on in the next row.
         style (`str`): `"light"` or `"dark"`.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
@@ -89,7 +89,7 @@ def density_maps(
     rows = -(-len(models) // columns)
     start = _start(models)
     size = (max(3.3 * columns, 5) + 0.5, 3.5 * rows + 0.9)
-    with picture(target, file_format, size, title, style) as (figure, theme):
+    with plot_file(target, file_format, size, title, style) as (figure, theme):
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).reshape(-1)
         colours = {heading: theme.line(place + 1)["color"] for place, heading in enumerate(headings)}
         for place, (axis, (name, maps)) in enumerate(zip(axes, models.items(), strict=False)):

@@ -13,7 +13,7 @@ from scipy import optimize, special, stats
 
 from logitmix_nlp.functional.mixing import sample_plan
 from logitmix_nlp.paper_figures.job import Figure, FigureJob, number_table
-from logitmix_nlp.reports.plots.style import picture
+from logitmix_nlp.reports.plots.style import plot_file
 
 __all__ = [
     "ENTROPY",
@@ -114,8 +114,8 @@ def entropy_panels(
         sampled (`Mapping[float, float]`): α and the mean entropy of drawn labels.
         shares (`Mapping[float, np.ndarray]`): α and the share of labels in each of equal bins of entropy from 0 to
             log 2.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         style (`str`): `"light"` or `"dark"`.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
 
@@ -125,7 +125,7 @@ def entropy_panels(
     """
     if not shares:
         raise ValueError("shares is empty: give the distribution for at least one alpha.")
-    with picture(target, file_format, (9.4, 3.8), title, style) as (figure, theme):
+    with plot_file(target, file_format, (9.4, 3.8), title, style) as (figure, theme):
         left, right = figure.subplots(1, 2)
         left.fill_between(
             alphas, low, high, color=theme.accuracy, alpha=0.2, linewidth=0, label="10% to 90% of the labels"

@@ -24,7 +24,7 @@ from logitmix_nlp.paper_figures.networks import (
     make_network,
     run_layers,
 )
-from logitmix_nlp.reports.plots.style import Theme, picture
+from logitmix_nlp.reports.plots.style import Theme, plot_file
 
 __all__ = ["SOFT_TARGETS", "SoftTargets", "average_top", "soft_target_panels", "train_lamix", "value_shares"]
 
@@ -152,8 +152,8 @@ def soft_target_panels(
             largest first, of shape `(k,)`.
         histories (`Mapping[str, tuple]`): Heading of each map, the share of rows per epoch and bin of shape `(E, B)`,
             and the edges of the bins of shape `(B + 1,)`.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         style (`str`): `"light"` or `"dark"`.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
 
@@ -163,7 +163,7 @@ def soft_target_panels(
     """
     if not averages:
         raise ValueError("averages is empty: give the largest targets of at least one kind.")
-    with picture(target, file_format, (5.4 + 3.1 * len(histories), 3.6), title, style) as (figure, theme):
+    with plot_file(target, file_format, (5.4 + 3.1 * len(histories), 3.6), title, style) as (figure, theme):
         panels = figure.subplots(1, 1 + len(histories), squeeze=False, width_ratios=[1.7] + [1] * len(histories))[0]
         _bars(panels[0], averages, theme)
         for place, (axis, (name, history)) in enumerate(zip(panels[1:], histories.items(), strict=True)):

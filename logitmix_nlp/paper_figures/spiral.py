@@ -21,7 +21,7 @@ from logitmix_nlp.paper_figures.networks import (
     run_layers,
     train_network,
 )
-from logitmix_nlp.reports.plots.style import Theme, bottom_legend, picture
+from logitmix_nlp.reports.plots.style import Theme, bottom_legend, plot_file
 from logitmix_nlp.reports.tables import estimate
 
 __all__ = [
@@ -176,8 +176,8 @@ def decision_maps(
 
     Args:
         maps (`dict[str, DecisionMap]`): Name of each model and its map.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         zone (`tuple[float, float]`): Probabilities between which the transition lies; outlined.
         max_columns (`int`): Maps in one row; more than that go on in the next row.
         style (`str`): `"light"` or `"dark"`.
@@ -194,7 +194,7 @@ def decision_maps(
     columns = min(len(maps), max_columns)
     rows = -(-len(maps) // columns)
     size = (max(3.1 * columns, 5) + 0.8, 3.3 * rows + 0.8)
-    with picture(target, file_format, size, title, style) as (figure, theme):
+    with plot_file(target, file_format, size, title, style) as (figure, theme):
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).reshape(-1)
         for place, (axis, (name, one)) in enumerate(zip(axes, maps.items(), strict=False)):
             image = _map(axis, one, zone, theme)

@@ -19,8 +19,8 @@ class CheckedMixin:
     """`Trainer` that names the arguments of which no optimizer or schedule can be made, and ends where it diverged.
 
     A log line with losses that are not finite has the weights looked at; once they hold NaN or infinity no step can
-    mend them, so training stops there with an error in the log. With `load_best_model_at_end` the best model is loaded
-    as ever.
+    repair them, so training stops there with an error in the log. With `load_best_model_at_end` the best model is
+    loaded as ever.
     """
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:

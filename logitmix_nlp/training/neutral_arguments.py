@@ -11,7 +11,7 @@ __all__ = ["NEUTRAL", "SCORING", "is_neutral", "scores_choose"]
 NEUTRAL = frozenset({
     # Where things lie, and who may read them
     "output_dir", "cache_dir", "overwrite_cache", "token", "trust_remote_code",
-    # What is told, and to whom
+    # What is reported, and to whom
     "debug", "disable_tqdm", "include_num_input_tokens_seen", "log_level", "log_level_replica", "log_on_each_node",
     "logging_first_step", "logging_steps", "logging_strategy", "project", "report_to", "run_name",
     "skip_memory_metrics", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id",

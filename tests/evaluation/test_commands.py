@@ -162,7 +162,7 @@ def test_wrong_data_is_one_line(tmp_path, model, capsys):
 def test_matplotlib_is_asked_for_before_the_work(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     line = failure(evaluate, capsys, tmp_path / "model", "--data", "x.csv")
-    assert "Pictures need matplotlib: pip install logitmix-nlp[plots], or give --no_pictures" in line
+    assert "Plots need matplotlib: pip install logitmix-nlp[plots], or give --no_pictures" in line
 
 
 def test_wrong_flags_are_one_line(tmp_path, model, image_model, images, capsys):

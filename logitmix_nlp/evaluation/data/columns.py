@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 COLUMNS_KEY = "data_columns"  # in the model's config.json
 TEXT_FLAG = "--text_column_names"
 SEEN_ROWS = 1000  # of a column whose contents are looked at
-FEWEST_ROWS = 20  # below which it cannot be told whether values come again and again
+FEWEST_ROWS = 20  # below which nobody can say whether values come again and again
 PAIRS = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question", "sentence"), ("question", "context"),
     ("question", "answer"), ("question", "passage"), ("query", "passage"), ("query", "document"),

@@ -229,7 +229,7 @@ def _column(path: Path, name: str, values: list) -> pa.Array:
     except OverflowError as error:
         raise _too_large(path, name) from error
     except UnicodeEncodeError as error:
-        raise ValueError(f"{path}: column {name!r} holds half a character, {error.object!r}; mend it.") from error
+        raise ValueError(f"{path}: column {name!r} holds half a character, {error.object!r}; fix it.") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         kinds = sorted({type(value).__name__ for value in values})
         raise ValueError(f"{path}: column {name!r} mixes {', '.join(kinds)}; give it one type.") from error

@@ -27,7 +27,7 @@ from logitmix_nlp.evaluation.data.words import check_words, tag_ids, word_column
 __all__ = ["BLANK_IS_MISSING", "Rows", "first_rows", "load_rows", "read_split", "rows_from"]
 
 LABEL_COLUMNS = ("label", "labels")
-BLANK_IS_MISSING = (".csv", ".tsv")  # where a missing text cannot be told from an empty one
+BLANK_IS_MISSING = (".csv", ".tsv")  # where a missing text looks like an empty one
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def load_rows(
 
     Raises:
         OSError: If the source cannot be read.
-        ValueError: If a column or split cannot be told, a row is malformed, or labels are not those of the model.
+        ValueError: If a column or split is ambiguous, a row is malformed, or labels are not those of the model.
     """
     data, origin = read_split(source, split, config_name, columns.label or trained.label or LABEL_COLUMNS[0])
     data = first_rows(data, origin, max_rows)
@@ -191,7 +191,7 @@ def rows_from(
         of_words (`bool`): Whether texts are lists of words with a tag for each.
         columns (`Columns`): Names of the columns, as far as they are not to be found.
         trained (`Columns`): The columns that the model was trained on.
-        cells (`bool`): Whether a text may not be blank, as in files where that cannot be told from a missing one.
+        cells (`bool`): Whether a text may not be blank, as in files where that looks like a missing one.
         flag (`str`): Flag that names text columns, for errors.
 
     Returns:

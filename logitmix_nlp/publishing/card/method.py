@@ -40,8 +40,8 @@ WARMUPS = {
     "step": "plain for the first 10% of the steps",
     "grad": "plain for the first 20% of the steps, then the full loss with rising probability, always from 70%",
 }
-# Settings whose value has words of its own below; any other that was changed is told by its name.
-TOLD = {
+# Settings whose value has words of its own below; any other that was changed stands there by its name.
+IN_WORDS = {
     "mixer", "mix_site", "mix_alpha", "mix_weight", "cls_weight", "sim_weight", "penalty_weight", "sim_norm",
     "mix_prob", "label_smoothing_factor", "mix_schedule", "mix_warmup", "lam_per_sample", "mix_lam", "label_lam",
     "mix_pairing", "mix_share", "lamix_beta", "vwci_passes",
@@ -95,7 +95,7 @@ def describe_method(
     papers += MIXERS[args.mixer].papers if mixed else ()
     papers += ["calibration"] * measured + ["temperature"] * rescaled
     settings = [*(_mixing(args, sites) if mixed else ()), *_smoothing(args)]
-    settings += [(name, str(getattr(args, name))) for name in changed if name not in TOLD]
+    settings += [(name, str(getattr(args, name))) for name in changed if name not in IN_WORDS]
     named = "; ".join(map(paper_name, method.papers)) or "plain fine-tuning, the baseline of every table"
     loss = f"L = {equation.lstrip('+ ')}"
     return MethodFacts(args.mix_method, named, loss, terms, tuple(settings), bibtex(papers))

@@ -20,7 +20,7 @@ ALWAYS = (
     "learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "optim",
     "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "bf16", "fp16", "seed",
 )  # fmt: skip
-# Told elsewhere, or nobody's business; what changes nothing is not told either, see `neutral_arguments`.
+# Stands elsewhere, or is nobody's business; what changes nothing is left out as well, see `neutral_arguments`.
 SILENT = (
     "accelerator_config", "activation_checkpointing", "auto_find", "deepspeed", "eval_", "fsdp", "full_determinism",
     "gradient_checkpointing", "greater_is_better", "label_names", "load_best", "max_steps", "metric_for_best",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of calibration and training, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
+"""Plots of calibration and training, in one style. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
 
 from logitmix_nlp.reports.plots.curves import Curve, CurvePanel, learning_curves
 from logitmix_nlp.reports.plots.forest import ForestPanel, forest_plot

@@ -7,7 +7,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from logitmix_nlp.reports.plots.style import bottom_legend, picture
+from logitmix_nlp.reports.plots.style import bottom_legend, plot_file
 
 __all__ = ["MAX_POINTS", "Curve", "CurvePanel", "learning_curves", "mean_curve"]
 
@@ -78,10 +78,10 @@ def learning_curves(
 
     Args:
         panels (`Sequence[CurvePanel]`): The panels, left to right.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         names (`Sequence[str]`, *optional*): All methods in the order that decides their colours, so that a method
-            looks the same in every picture; `None` takes those of the panels as they come.
+            looks the same in every plot; `None` takes those of the panels as they come.
         max_columns (`int`): Panels in one row; more than that go on in the next row.
         style (`str`): `"light"` or `"dark"`.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
@@ -99,7 +99,7 @@ def learning_curves(
         raise ValueError(f"names lacks {', '.join(unknown)}; list every method that has a curve.")
     columns = min(len(panels), max_columns)
     rows = -(-len(panels) // columns)
-    with picture(target, file_format, (4.4 * columns + 0.6, 2.9 * rows + 0.5), title, style) as (figure, theme):
+    with plot_file(target, file_format, (4.4 * columns + 0.6, 2.9 * rows + 0.5), title, style) as (figure, theme):
         axes = figure.subplots(rows, columns, squeeze=False).reshape(-1)
         handles = {}
         for axis, panel in zip(axes, panels, strict=False):

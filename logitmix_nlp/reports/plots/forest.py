@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from logitmix_nlp.reports.plots.style import picture, wrapped
+from logitmix_nlp.reports.plots.style import plot_file, wrapped
 
 __all__ = ["ForestPanel", "forest_plot"]
 
@@ -40,8 +40,8 @@ def forest_plot(
     Args:
         lines (`Sequence[str]`): Names of the lines, from top to bottom.
         panels (`Sequence[ForestPanel]`): Figures, from left to right.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
         style (`str`): `"light"` or `"dark"`.
 
@@ -53,7 +53,7 @@ def forest_plot(
         raise ValueError("Give at least one line and one panel, and of each panel one point and mark for each line.")
     names = [wrapped(line, 44) for line in lines]
     size = (2.1 * len(panels) + 3.3, 0.34 * sum(1 + name.count("\n") * 0.5 for name in names) + 1.1)
-    with picture(target, file_format, size, title, style) as (figure, theme):
+    with plot_file(target, file_format, size, title, style) as (figure, theme):
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
             axis.axvline(0, color=theme.ink, linewidth=0.8)

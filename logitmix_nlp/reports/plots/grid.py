@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from logitmix_nlp.reports.plots.style import picture, wrapped
+from logitmix_nlp.reports.plots.style import plot_file, wrapped
 
 __all__ = ["image_grid"]
 
@@ -25,8 +25,8 @@ def image_grid(
     Args:
         rows (`Mapping[str, tuple[np.ndarray, Sequence[str]]]`): Name of each row, its images of shape `(N, H, W, 3)`
             or `(N, H, W)` with values in `[0, 1]`, and their captions.
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
         style (`str`): `"light"` or `"dark"`.
 
@@ -38,7 +38,7 @@ def image_grid(
     if len(counts) != 1 or counts == {0}:
         raise ValueError(f"Every row needs as many images and captions as the others, found {sorted(counts)}.")
     (columns,) = counts
-    with picture(target, file_format, (1.15 * columns + 1.5, 1.4 * len(rows) + 0.5), title, style) as (figure, _):
+    with plot_file(target, file_format, (1.15 * columns + 1.5, 1.4 * len(rows) + 0.5), title, style) as (figure, _):
         axes = figure.subplots(len(rows), columns, squeeze=False)
         for line, (name, (images, captions)) in zip(axes, rows.items(), strict=True):
             line[0].set_ylabel(wrapped(name, 16), rotation=0, ha="right", va="center", fontsize=9)

@@ -7,7 +7,7 @@ from typing import IO, Any
 import numpy as np
 
 from logitmix_nlp.functional.calibration import ConfidenceBins
-from logitmix_nlp.reports.plots.style import Theme, bottom_legend, picture, wrapped
+from logitmix_nlp.reports.plots.style import Theme, bottom_legend, plot_file, wrapped
 
 __all__ = ["reliability_diagrams"]
 
@@ -28,8 +28,8 @@ def reliability_diagrams(
 
     Args:
         models (`dict[str, ConfidenceBins]`): Name of each model and its bins from [`functional.confidence_bins`].
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
-        title (`str`): Heading of the whole picture.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
+        title (`str`): Heading of the whole plot.
         max_columns (`int`): Models in one row; more than that go on in the next row.
         style (`str`): `"light"` or `"dark"`.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
@@ -45,7 +45,7 @@ def reliability_diagrams(
     columns = min(len(models), max_columns)
     rows = -(-len(models) // columns)
     size = (3.1 * columns + 0.9, 3.9 * rows + 0.5)
-    with picture(target, file_format, size, title, style) as (figure, theme):
+    with plot_file(target, file_format, size, title, style) as (figure, theme):
         axes = figure.subplots(2 * rows, columns, sharex=True, height_ratios=[3, 1] * rows, squeeze=False)
         figure.get_layout_engine().set(wspace=0.07)
         pairs = axes.reshape(rows, 2, columns).transpose(0, 2, 1).reshape(-1, 2)  # each diagram with its histogram

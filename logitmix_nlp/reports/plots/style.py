@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one look of all pictures, light and dark. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
+"""The one look of all plots, light and dark. Needs matplotlib (`pip install logitmix-nlp[plots]`)."""
 
 import contextlib
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["DASHES", "LINES", "STYLES", "Theme", "bottom_legend", "get_theme", "picture", "wrapped"]
+__all__ = ["DASHES", "LINES", "STYLES", "Theme", "bottom_legend", "get_theme", "plot_file", "wrapped"]
 
 # Okabe and Ito's palette: told apart by readers of any colour vision, and in print.
 LINES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -94,7 +94,7 @@ def get_theme(style: str) -> Theme:
 
 
 @contextlib.contextmanager
-def picture(
+def plot_file(
     target: str | Path | IO, file_format: str | None, size: tuple[float, float], title: str, style: str = "light"
 ) -> Iterator[tuple[Any, Theme]]:
     """A figure in the library's style, written to its target at the end; equal content gives equal bytes.
@@ -102,10 +102,10 @@ def picture(
     The caller's settings of matplotlib and its choice of a window system neither matter nor change.
 
     Args:
-        target (`str`, `Path` or binary file): Where the picture goes; the suffix of a path decides the format.
+        target (`str`, `Path` or binary file): Where the plot goes; the suffix of a path decides the format.
         file_format (`str`, *optional*): `"svg"`, `"png"` or `"pdf"`; needed for a file without a name.
         size (`tuple[float, float]`): Width and height in inches.
-        title (`str`): Heading of the whole picture, also noted in the file.
+        title (`str`): Heading of the whole plot, also noted in the file.
         style (`str`): `"light"` or `"dark"`.
 
     Yields:
@@ -121,7 +121,7 @@ def picture(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Pictures need matplotlib: pip install logitmix-nlp[plots]") from error
+        raise ImportError("Plots need matplotlib: pip install logitmix-nlp[plots]") from error
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(theme.settings())
@@ -139,7 +139,7 @@ def picture(
 
 
 def bottom_legend(figure: Any, handles: list, labels: list[str]) -> None:
-    """Place one legend below the picture, in as many columns as fit."""
+    """Place one legend below the plot, in as many columns as fit."""
     room = figure.get_figwidth() * 13  # characters in a line
     columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + 7))))
     columns = -(-len(labels) // -(-len(labels) // columns))  # rows of equal length

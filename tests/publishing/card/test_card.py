@@ -157,7 +157,7 @@ def test_without_matplotlib_there_is_no_diagram(trained, folder, monkeypatch, ca
     monkeypatch.setattr(trained.args, "output_dir", str(folder))
     with caplog.at_level(logging.WARNING):
         trained.create_model_card()
-    assert "The model card has no reliability diagram. Pictures need matplotlib" in caplog.text
+    assert "The model card has no reliability diagram. Plots need matplotlib" in caplog.text
     assert "![" not in (folder / "README.md").read_text()
     assert not (folder / "figures" / "reliability.png").exists()
 
