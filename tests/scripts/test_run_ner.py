@@ -2,11 +2,13 @@
 """The script for tags, end to end on a tiny model: CoNLL files in, scores, predictions and a card out."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import samples
 from datasets import Dataset
+from hub_runs import TOKEN
 from test_run_image_classification import load
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -82,14 +84,28 @@ def test_untagged_sentences_are_predicted_word_by_word_and_not_scored(run):
     assert not figures & {"predict_loss", "predict_f1", "predict_accuracy", "predict_ece"}
 
 
-def test_the_card_and_the_model_are_of_tokens(run):
+def test_the_card_and_the_model_are_of_tokens(run, monkeypatch, capsys):
     out, _ = run
+    monkeypatch.chdir(out)
     card = (out / "README.md").read_text()
     assert "pipeline_tag: token-classification" in card
     assert 'pipeline("token-classification", model=".", aggregation_strategy="simple")' in card
     assert "| F1 |" in card
     assert "layer:0" in card  # of two layers, the one before the last: behind that L_sim would be zero
     assert type(AutoModelForTokenClassification.from_pretrained(out)).__name__ == "BertForTokenClassification"
+    for snippet in re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL):
+        exec(snippet, {})
+    assert "[CLS]" in capsys.readouterr().out
+
+
+def test_model_and_card_arrive_on_the_hub_and_no_words(server, run, tmp_path):
+    flags = [flag for flag in run[1] if not flag.startswith("--output")]
+    hub = ["--push_to_hub", "--hub_model_id=me/tiny", f"--hub_token={TOKEN}"]
+    assert script.main([*flags, f"--output_dir={tmp_path / 'out'}", *hub]) == 0
+    files = server.repository("me/tiny").files
+    assert {"model.safetensors", "README.md", "tokenizer.json", "result.json"} <= files.keys()
+    assert not any(name.endswith((".conll", ".csv", ".parquet")) for name in files)
+    assert b"pipeline_tag: token-classification" in files["README.md"]
 
 
 def test_a_finished_run_is_evaluated_again_and_a_model_alone(run, capsys):
