@@ -145,12 +145,10 @@ class EntityMetric(evaluate.Metric):
     def _compute(self, predictions: list[list[str]], references: list[list[str]]) -> dict[str, Any]:
         counts = count_entities(predictions, references)
         pairs = [
-            pair
-            for found, wanted in zip(predictions, references, strict=True)
-            for pair in zip(found, wanted, strict=True)
+            pair for tags, truth in zip(predictions, references, strict=True) for pair in zip(tags, truth, strict=True)
         ]
         overall = {f"overall_{name}": value for name, value in entity_scores(counts).items()}
-        accuracy = sum(found == wanted for found, wanted in pairs) / max(len(pairs), 1)
+        accuracy = sum(tag == true for tag, true in pairs) / max(len(pairs), 1)
         return {**entity_type_scores(counts), **overall, "overall_accuracy": accuracy}
 
 

@@ -235,7 +235,7 @@ def make_study(
 
 
 def _sentences(classes: torch.Tensor, names: list[str], sizes: list[int]) -> list[list[str]]:
-    """The tags of each sentence, which has so many."""
+    """The tags of each sentence, given its number of words."""
     return [[names[k] for k in part.tolist()] for part in classes.split(sizes)]
 
 

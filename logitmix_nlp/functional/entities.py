@@ -78,12 +78,12 @@ def count_entities(predictions: Iterable[Sequence[str]], references: Iterable[Se
         ValueError: If a sentence has not as many predicted as true tags.
     """
     right, predicted, true = Counter(), Counter(), Counter()
-    for number, (found, wanted) in enumerate(zip(predictions, references, strict=True), start=1):
-        if len(found) != len(wanted):
+    for number, (predicted_tags, true_tags) in enumerate(zip(predictions, references, strict=True), start=1):
+        if len(predicted_tags) != len(true_tags):
             raise ValueError(
-                f"Sentence {number} has {len(found)} predicted and {len(wanted)} true tags; need one each."
+                f"Sentence {number} has {len(predicted_tags)} predicted and {len(true_tags)} true tags; need one each."
             )
-        ours, theirs = set(entities(found)), set(entities(wanted))
+        ours, theirs = set(entities(predicted_tags)), set(entities(true_tags))
         for counts, spans in ((right, ours & theirs), (predicted, ours), (true, theirs)):
             counts.update(one.kind for one in spans)
     return EntityCounts(right, predicted, true)
@@ -129,7 +129,7 @@ def entity_intervals(
     if not n_resamples:
         return {name: Interval(value, float("nan"), float("nan")) for name, value in values.items()}
     pairs = zip(predictions, references, strict=True)
-    rows = [[counter.total() for counter in count_entities([found], [wanted])] for found, wanted in pairs]
+    rows = [[counter.total() for counter in count_entities([tags], [truth])] for tags, truth in pairs]
     counts_of = row_counts(len(rows), n_resamples, torch.Generator().manual_seed(seed))
     table = torch.tensor(rows, dtype=torch.float64).T
     sums = torch.cat([table @ counts for counts in counts_of], dim=1).int().T.tolist()

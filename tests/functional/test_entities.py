@@ -50,7 +50,7 @@ def test_the_metric_is_that_of_evaluate(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_mark_no_entities_are_told():
+def test_names_that_mark_no_entities_are_recognised():
     assert are_entity_tags(["O", "B-x", "I-x"])
     assert not are_entity_tags(["O"])
     assert not are_entity_tags(["NOUN", "VERB"])
