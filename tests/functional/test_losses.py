@@ -8,6 +8,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from logitmix_nlp.functional import (
     MixPlan,
+    RowLoss,
     logit_similarity,
     mix,
     mixed_cross_entropy,
@@ -208,3 +209,61 @@ def test_bad_calls_say_what_is_wrong():
         supervised_loss(LOGITS, LABELS, reduction="max")
     with pytest.raises(ValueError, match="problem_type must be one of"):
         supervised_loss(LOGITS, LABELS, problem_type="ranking")
+
+
+# ---- The loss of a row ----
+
+WEIGHTS = torch.tensor([1.0, 0.5, 3.0])
+TOKEN_LOGITS, TAGS = torch.stack([LOGITS, LOGITS.flip(0)]), torch.tensor([[0, -100, 1], [2, 2, -100]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("logits", "labels"), [(LOGITS, LABELS), (TOKEN_LOGITS, TAGS)], ids=["rows", "tokens"])
+def test_weighted_means_are_those_of_pytorch(logits, labels, smoothing):
+    loss = RowLoss(class_weights=WEIGHTS, label_smoothing=smoothing)
+    expected = torch.nn.CrossEntropyLoss(WEIGHTS, label_smoothing=smoothing)(logits.movedim(-1, 1), labels)
+    torch.testing.assert_close(supervised_loss(logits, labels, row_loss=loss), expected)
+
+
+def test_the_mean_of_mixtures_is_divided_by_the_weights_of_the_rows():
+    plan = MixPlan(INDEX, torch.full((3,), 0.3))
+    own, partner = (
+        torch.nn.functional.cross_entropy(LOGITS, y, WEIGHTS, reduction="none") for y in (LABELS, LABELS[INDEX])
+    )
+    found = mixed_cross_entropy(LOGITS, LABELS, plan, row_loss=RowLoss(class_weights=WEIGHTS))
+    torch.testing.assert_close(found, (0.3 * own + 0.7 * partner).sum() / WEIGHTS[LABELS].sum())
+    by_hand = (0.3 * WEIGHTS[LABELS] + 0.7 * WEIGHTS[LABELS[INDEX]]).sum()
+    torch.testing.assert_close(by_hand, WEIGHTS[LABELS].sum())
+
+
+def test_a_loss_of_ones_own_is_given_each_tagged_token():
+    def squares(logits, labels):
+        assert logits.shape == (6, 3)
+        return (1 - logits.softmax(-1)[torch.arange(6), labels]).square()
+
+    p = TOKEN_LOGITS.softmax(-1)
+    rows = [(1 - p[n, t, TAGS[n, t]]) ** 2 for n in range(2) for t in range(3) if TAGS[n, t] >= 0]
+    torch.testing.assert_close(supervised_loss(TOKEN_LOGITS, TAGS, row_loss=squares), torch.stack(rows).mean())
+    weights = [WEIGHTS[TAGS[n, t]] for n in range(2) for t in range(3) if TAGS[n, t] >= 0]
+    weighted = supervised_loss(TOKEN_LOGITS, TAGS, row_loss=RowLoss(class_weights=WEIGHTS, function=squares))
+    expected = sum(w * row for w, row in zip(weights, rows, strict=True)) / sum(weights)
+    torch.testing.assert_close(weighted, expected)
+
+
+def test_soft_labels_are_those_of_pytorch_and_weigh_by_their_classes():
+    soft = torch.tensor([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0], [0.3, 0.3, 0.4]])
+    kind = "soft_label_classification"
+    for smoothing in (0.0, 0.1):
+        expected = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(LOGITS, soft)
+        found = supervised_loss(LOGITS, soft, problem_type=kind, label_smoothing=smoothing)
+        torch.testing.assert_close(found, expected)
+    rows = -(WEIGHTS * soft * LOGITS.log_softmax(-1)).sum(-1)
+    found = supervised_loss(LOGITS, soft, row_loss=RowLoss(kind, class_weights=WEIGHTS))
+    torch.testing.assert_close(found, rows.sum() / (soft @ WEIGHTS).sum())
+
+
+def test_a_loss_of_scores_is_that_of_both_partners():
+    logits, labels = TARGETS["regression"]
+    found = mixed_cross_entropy(logits, labels, constant(0.3), row_loss=lambda z, y: (z[:, 0] - y).abs())
+    expected = 0.3 * (logits[:, 0] - labels).abs() + 0.7 * (logits[:, 0] - labels[INDEX]).abs()
+    torch.testing.assert_close(found, expected.mean())
