@@ -10,10 +10,11 @@ from logitmix_nlp.torchvision_build import warn_of_torchvision
 if TYPE_CHECKING:
     from logitmix_nlp.calibration.callbacks import CalibrationCallback
     from logitmix_nlp.calibration.evaluate_metrics import CalibrationMetric, EntityMetric
-    from logitmix_nlp.calibration.metrics import TokenMetrics, compute_metrics_for
+    from logitmix_nlp.calibration.metrics import compute_metrics_for
     from logitmix_nlp.calibration.pipelines import CalibratedTextClassificationPipeline
     from logitmix_nlp.calibration.stored_temperature import calibrated_logits
     from logitmix_nlp.calibration.temperature import TemperatureScaler, VectorScaler
+    from logitmix_nlp.calibration.token_metrics import TokenMetrics
     from logitmix_nlp.publishing.card import CardOptions, DatasetFacts
     from logitmix_nlp.trainer import LogitMixTrainer
     from logitmix_nlp.training.arguments import LogitMixTrainingArguments
@@ -32,7 +33,7 @@ _MODULES = {
     "LogitMixTrainer": "trainer",
     "LogitMixTrainingArguments": "training.arguments",
     "TemperatureScaler": "calibration.temperature",
-    "TokenMetrics": "calibration.metrics",
+    "TokenMetrics": "calibration.token_metrics",
     "VectorScaler": "calibration.temperature",
     "calibrated_logits": "calibration.stored_temperature",
     "compute_metrics_for": "calibration.metrics",

@@ -12,7 +12,6 @@ from transformers import EvalPrediction
 from logitmix_nlp.functional.calibration import ConfidenceBins, confidence_bins
 from logitmix_nlp.functional.checks import IGNORED, are_probabilities, check_bins
 from logitmix_nlp.functional.classwise import class_confidence_bins
-from logitmix_nlp.functional.entities import EntityCounts, are_entity_tags, count_entities, entity_scores
 from logitmix_nlp.functional.metrics import metric_values
 from logitmix_nlp.functional.multilabel import label_confidence_bins, label_score_sums
 from logitmix_nlp.functional.scores import ScoreSums, score_sums
@@ -20,12 +19,12 @@ from logitmix_nlp.functional.scores import ScoreSums, score_sums
 __all__ = [
     "LOWER_IS_BETTER",
     "ClassificationMetrics",
-    "TokenMetrics",
     "calibration_metrics",
     "class_scores",
     "compute_metrics_for",
     "first_output",
     "per_class_metrics",
+    "as_tensor",
     "scored_rows",
     "tagged_tokens",
 ]
@@ -52,7 +51,7 @@ def calibration_metrics(
     Raises:
         ValueError: See [`functional.confidence_bins`].
     """
-    logits, labels = _tensor(logits), _tensor(labels)
+    logits, labels = as_tensor(logits), as_tensor(labels)
     bins = confidence_bins(logits, labels, n_bins, from_logits=from_logits)
     return _metrics(bins, score_sums(logits, labels, from_logits=from_logits))
 
@@ -68,7 +67,7 @@ def class_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         `dict[str, float]`: `macro_f1`, the mean F1 score over the classes that occur in labels or predictions, and
         `balanced_accuracy`, the mean accuracy over the classes that occur in the labels; both in `[0, 1]`.
     """
-    return metric_values(_tensor(logits), _tensor(labels), names=("macro_f1", "balanced_accuracy"))
+    return metric_values(as_tensor(logits), as_tensor(labels), names=("macro_f1", "balanced_accuracy"))
 
 
 def per_class_metrics(
@@ -87,7 +86,7 @@ def per_class_metrics(
         (multi-label: of all rows), `None` without rows; `f1`; and `ece`, the gap between the probability of the class
         and how often rows are of it (Kull et al., 2019), whose mean over the classes is the class-wise ECE.
     """
-    logits, labels = _tensor(logits), _tensor(labels)
+    logits, labels = as_tensor(logits), as_tensor(labels)
     ids = range(len(names))
     if labels.ndim == 2:
         bins, truth, predicted = label_confidence_bins(logits, labels, n_bins), labels.bool(), logits > 0
@@ -151,7 +150,7 @@ class ClassificationMetrics:
         Raises:
             ValueError: If predictions are classes, not logits; and see [`functional.confidence_bins`].
         """
-        logits, labels = map(_tensor, scored_rows(prediction))
+        logits, labels = map(as_tensor, scored_rows(prediction))
         multi_label = labels.ndim == 2 and not self._are_soft(labels)
         if multi_label and not self.from_logits:
             raise ValueError("from_logits=False is for one label per row; multi-label predictions must be logits.")
@@ -188,51 +187,6 @@ class ClassificationMetrics:
         confusion, (exact, rows) = counts
         f1 = {"micro_f1": _f1(confusion.sum(0)), "macro_f1": np.mean([_f1(one) for one in confusion]).item()}
         return {**f1, "subset_accuracy": float(exact / rows), **_metrics(bins, scores)}
-
-
-class TokenMetrics(ClassificationMetrics):
-    """[`ClassificationMetrics`] over tagged tokens, and `precision`, `recall` and `f1` of the entities they mark.
-
-    Entities are those of [`functional.entities`], from the tags of each row alone, as seqeval counts them; without
-    them if the class names do not mark entities (`B-person`, `O`).
-
-    Example:
-        `TokenMetrics(model.config.id2label.values())` as `compute_metrics` of a `Trainer` of token classification.
-
-    Args:
-        names (`Sequence[str]`): Class names by id.
-        n_bins (`int`): Number of equal confidence bins `(a, b]` of ECE and OE.
-    """
-
-    def __init__(self, names: Sequence[str], n_bins: int = 15):
-        super().__init__(n_bins)
-        self.names = tuple(names)
-        self._marks = are_entity_tags(self.names)
-        self._entities: EntityCounts | None = None
-
-    def __call__(self, prediction: EvalPrediction, compute_result: bool | None = None) -> dict[str, float]:
-        """Score an evaluation, or add one batch to it; see [`ClassificationMetrics`]."""
-        scores = super().__call__(prediction, compute_result)
-        if not self._marks:
-            return scores
-        logits, labels = (_tensor(first_output(part)) for part in (prediction.predictions, prediction.label_ids))
-        counts = count_entities(self._tags(logits.argmax(-1), labels), self._tags(labels, labels))
-        if compute_result is None:
-            return {**entity_scores(counts), **scores}
-        if self._entities is not None:
-            counts = EntityCounts(*(mine + theirs for mine, theirs in zip(self._entities, counts, strict=True)))
-        self._entities = None if compute_result else counts
-        return {**entity_scores(counts), **scores} if compute_result else {}
-
-    def _tags(self, classes: torch.Tensor, labels: torch.Tensor) -> list[list[str]]:
-        """Names of the classes of each row's tagged tokens."""
-        rows = zip(classes, labels, strict=True)
-        return [[self.names[k] for k in row[of_row != IGNORED].tolist()] for row, of_row in rows]
-
-    def reset(self) -> None:
-        """Forget the batches added, after an evaluation that was broken off."""
-        super().reset()
-        self._entities = None
 
 
 def compute_metrics_for(
@@ -324,6 +278,6 @@ def _f1(confusion: np.ndarray) -> float:
     return 2 * tp / max(2 * tp + fp + fn, 1)
 
 
-def _tensor(array: Any) -> torch.Tensor:
+def as_tensor(array: Any) -> torch.Tensor:
     """Tensors as they are; of arrays a copy, so that read-only and reversed ones are taken too."""
     return array if isinstance(array, torch.Tensor) else torch.tensor(np.ascontiguousarray(array))

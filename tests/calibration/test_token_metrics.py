@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import EvalPrediction
 
-from logitmix_nlp.calibration.metrics import TokenMetrics, calibration_metrics, compute_metrics_for
+from logitmix_nlp.calibration.metrics import calibration_metrics, compute_metrics_for
+from logitmix_nlp.calibration.token_metrics import TokenMetrics
 from logitmix_nlp.functional.entities import count_entities, entity_scores
 
 NAMES = ("O", "B-x", "I-x")
