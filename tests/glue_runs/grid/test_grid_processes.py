@@ -44,8 +44,11 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def running(command: list[str]):
-    """A process that does not outlive the test."""
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    """A process that does not outlive the test, and heeds Ctrl-C also where the tests run in the background."""
+    process = subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         yield process
     finally:
