@@ -6,7 +6,7 @@ DEVICE ?= cpu
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-images test test-slow wheel docs quality style clean
+.PHONY: help demo demo-images test gpu test-slow wheel docs quality style clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ demo-images: .venv/.demo-images  ## train a small ResNet on digits eight ways, w
 
 test: .venv/.test  ## run the default test suite (no network; CPU, or DEVICE=cuda)
 	TEST_DEVICE=$(DEVICE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
+
+gpu: .venv/.test .venv/.demo  ## on a machine with a GPU: tests, benchmarks and runs there, written to docs/results/gpu
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/prove_gpu.py
 
 test-slow: .venv/.test .venv/.demo .venv/.cluster  ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow

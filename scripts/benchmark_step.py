@@ -39,6 +39,12 @@ WEIGHTS = LossWeights(1.0, 1.0, 1.0)
 TOKENIZER = SimpleNamespace(
     all_special_ids=[], **{f"{name}_token_id": None for name in ("unk", "bos", "eos", "cls", "sep", "pad")}
 )
+SHAPES = {
+    "bert-base": {},
+    "bert-large": {
+        "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+    },
+}  # fmt: skip
 # In plain steps, of which a forward pass is a third: what SSMix must do, and what its authors do.
 SSMIX_LIMIT, SSMIX_LOOP = 2 + 1 / 3, 3.0
 
@@ -46,9 +52,12 @@ SSMIX_LIMIT, SSMIX_LOOP = 2 + 1 / 3, 3.0
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="bert-base", help="Folder or Hub name, or bert-base for random weights.")
+    parser.add_argument(
+        "--model", default="bert-base", help="Folder or Hub name; bert-base and bert-large have random weights."
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, …")
     parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"], help="bf16 runs under autocast.")
+    parser.add_argument("--compile", action="store_true", help="torch.compile; without ssmix, which it cannot do.")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--length", type=int, default=128, help="Tokens per row, without padding.")
     parser.add_argument("--rounds", type=int, default=11, help="Timed rounds after two for warm-up.")
@@ -58,9 +67,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace) -> PreTrainedModel:
-    """Load the model in training mode; `bert-base` has random weights."""
-    if options.model == "bert-base":
-        model = AutoModelForSequenceClassification.from_config(BertConfig(num_labels=2))
+    """Load the model in training mode; those of `SHAPES` have random weights."""
+    if options.model in SHAPES:
+        model = AutoModelForSequenceClassification.from_config(BertConfig(num_labels=2, **SHAPES[options.model]))
     else:
         model = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2)
     return model.to(options.device).train()
@@ -74,12 +83,22 @@ class Steps:
         ids = torch.randint(1000, min(model.config.vocab_size, 30000), shape, device=device)
         self.inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         self.labels = torch.randint(2, shape[:1], device=device)
-        self.model, self.mixer, self.options = model, mixer, options
+        self.model, self.mixer, self.options = torch.compile(model) if options.compile else model, mixer, options
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 
     def plain(self) -> torch.Tensor:
         """Cross-entropy of the clean rows."""
         return supervised_loss(self.model(**self.inputs).logits, self.labels)
+
+    def stock(self) -> torch.Tensor:
+        """What the stock Trainer does: the loss of the model's own forward pass."""
+        return self.model(**self.inputs, labels=self.labels).loss
+
+    def mixup(self, site) -> torch.Tensor:
+        """Mixed rows alone behind the site."""
+        plan = self.plan()
+        logits = self.model(**self.mixer.activate(self.inputs, plan, site, keep_clean=False)).logits
+        return self.loss(None, logits[-self.options.batch_size :], plan, LossWeights(1.0, 0.0, 0.0))
 
     def logitmix(self, site, share: float = 1.0) -> torch.Tensor:
         """One forward pass that shares the layers before the site."""
@@ -187,14 +206,16 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     steps = Steps(model, mixer, options)
     layers = model.config.num_hidden_layers
     variants = {"plain step": (steps.plain, 1.0), "one pass of 2B rows": (steps.doubled, 2.0)}
+    variants |= {"stock Trainer": (steps.stock, 1.0), f"mixup, {sites[0].name}": (lambda: steps.mixup(sites[0]), 1.0)}
     variants["three passes"] = (lambda: steps.three_passes(sites[0]), 3.0)
     for site in sites:
         variants[site.name] = (lambda site=site: steps.logitmix(site), 1 + (layers - site.depth) / layers)
     half = 1 + 0.5 * (layers - sites[0].depth) / layers
     variants[f"{sites[0].name}, mix_share 0.5"] = (lambda: steps.logitmix(sites[0], 0.5), half)
-    for method in ("ssmix", "logitmix_s"):
-        variants[method] = (lambda method=method: steps.ssmix(method), SSMIX_LIMIT)
-    variants["ssmix, authors' loop"] = (steps.ssmix_loop, SSMIX_LOOP)
+    if not options.compile:
+        for method in ("ssmix", "logitmix_s"):
+            variants[method] = (lambda method=method: steps.ssmix(method), SSMIX_LIMIT)
+        variants["ssmix, authors' loop"] = (steps.ssmix_loop, SSMIX_LOOP)
     times = {name: [] for name in variants}
     with mixer.installed():
         probe(mixer, model, steps.inputs, options.batch_size, sites, needs_similarity=True)

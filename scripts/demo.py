@@ -14,7 +14,7 @@ import logging
 import os
 import random
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,9 +66,9 @@ def split(data: Headlines, tokenizer, options: argparse.Namespace) -> tuple[Data
 
 
 def run_method(
-    method: str, options: argparse.Namespace, model_path: Path, data: Headlines
+    method: str, options: argparse.Namespace, model_path: Path, data: Headlines, **arguments: Any
 ) -> tuple[dict, np.ndarray, np.ndarray, LogitMixTrainer]:
-    """Fine-tune with one method; return its figures, logits and labels of the test rows, and the trainer."""
+    """Fine-tune with one method; return its metrics, logits and labels of the test rows, and the trainer."""
     tokenizer, classes = AutoTokenizer.from_pretrained(model_path), data.classes
     train, test = split(data, tokenizer, options)
     args = LogitMixTrainingArguments(
@@ -84,6 +84,7 @@ def run_method(
         logging_steps=50,
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
+        **arguments,
     )
     transformers.set_seed(options.seed)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -101,8 +102,8 @@ def run_method(
     steps = trainer.train().global_step
     trainer.save_model()
     output = trainer.predict(test, metric_key_prefix="test")
-    figures = {name: output.metrics[f"test_{name}"] for name in METRICS}
-    return {**figures, "steps": steps}, output.predictions, output.label_ids, trainer
+    metrics = {name: output.metrics[f"test_{name}"] for name in METRICS}
+    return {**metrics, "steps": steps}, output.predictions, output.label_ids, trainer
 
 
 def write_test_rows(path: Path, data: Headlines, model_path: Path, options: argparse.Namespace) -> None:

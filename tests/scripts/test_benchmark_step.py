@@ -16,8 +16,9 @@ def test_the_benchmark_of_a_step_on_a_tiny_model(tmp_path, capsys):
     record = json.loads((tmp_path / "results.json").read_text())
     results = record["results"]
     assert {name: row["limit"] for name, row in results.items()} == {
-        "plain step": 1, "one pass of 2B rows": 2, "three passes": 3, "embeddings": 2, "layer:0": 1.5, "layer:1": 1,
-        "embeddings, mix_share 0.5": 1.5, "ssmix": 7 / 3, "logitmix_s": 7 / 3, "ssmix, authors' loop": 3,
+        "plain step": 1, "stock Trainer": 1, "mixup, embeddings": 1, "one pass of 2B rows": 2, "three passes": 3,
+        "embeddings": 2, "layer:0": 1.5, "layer:1": 1, "embeddings, mix_share 0.5": 1.5, "ssmix": 7 / 3,
+        "logitmix_s": 7 / 3, "ssmix, authors' loop": 3,
     }  # fmt: skip
     assert results["plain step"]["ratio"] == 1
     for row in results.values():
