@@ -17,9 +17,11 @@ import importlib.util
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +35,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments  # noqa: E402
+from logitmix_nlp.mixing.mixers import draw_mixture  # noqa: E402
+from logitmix_nlp.mixing.rng import step_generator  # noqa: E402
+from logitmix_nlp.training.methods import MIX_METHODS  # noqa: E402
 from scripts import benchmark_mixers, benchmark_step, demo  # noqa: E402
 
 SLACK = 1.05  # how far above its limit a ratio may be
+HOST = 0.02  # share of a plain step that draws may take
 APART = 0.02  # how far apart accuracies may end: on 1,900 headlines about two standard errors of a difference
 GAP = 2e-3  # how far apart losses of sharded steps may be, of themselves
 SITES = {"bert-base": "layer:2,layer:5,layer:8,layer:11", "bert-large": "layer:5,layer:11,layer:17,layer:23"}
@@ -96,9 +102,21 @@ def tests(options: argparse.Namespace) -> Part:
     return Part("\n".join(lines), faults, lines)
 
 
+def host_seconds(rows: int, device: str) -> float:
+    """What the host does for the draws of one step, plan and pinned copies: median of 101."""
+    times = []
+    for number in range(101):
+        start = time.perf_counter()
+        generator = step_generator(1, number, 0, rank=0)
+        draw_mixture(MIX_METHODS["logitmix"], rows, generator, lambda logits: logits, {}, device=device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
 def steps(options: argparse.Namespace) -> Part:
     """Time and memory of a step, in plain steps, beside their limits."""
     texts, faults, record = [], [], {}
+    host = host_seconds(options.batch_size, options.device)
     for model in options.models.split(","):
         for compiled in (False, True) if options.device == "cuda" else (False,):
             flags = ["--model", model, "--device", options.device, "--rounds", str(options.rounds)]
@@ -107,8 +125,11 @@ def steps(options: argparse.Namespace) -> Part:
             results = benchmark_step.measure(benchmark_step.parse(flags))
             title = f"{model}, {'compiled' if compiled else 'eager'}"
             record[title] = results
+            share = host / results["plain step"]["seconds"]
+            faults += [f"{title}: draws take {share:.1%} of a plain step"] if share > HOST else []
             texts.append(
-                f"### {title}\n\n`scripts/benchmark_step.py {' '.join(flags)}`\n\n{benchmark_step.table(results)}"
+                f"### {title}\n\n`scripts/benchmark_step.py {' '.join(flags)}`\n\n{benchmark_step.table(results)}\n\n"
+                f"Draws on the host: {1000 * host:.2f} ms, {share:.2%} of a plain step."
             )
             naive = ("one pass", "three passes", "ssmix,")
             bounded = {name: row for name, row in results.items() if not name.startswith(naive)}

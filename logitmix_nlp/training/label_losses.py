@@ -27,11 +27,11 @@ class LabelLossMixin:
     @property
     def _num_labels(self) -> int:
         """Number of outputs of the model."""
-        return self.accelerator.unwrap_model(self.model).config.num_labels
+        return self.model.config.num_labels
 
     def _weigh_labels(self, problem_type: str, *, trains: bool) -> None:
         """Read or count the weights of labels, and refuse what has no meaning for them."""
-        config = self.accelerator.unwrap_model(self.model).config
+        config = self.model.config
         data = () if trains and self.train_dataset is None else self.train_dataset
         self._label_weights = label_weights(self.args, config.num_labels, data, self.args.device)
         if problem_type == REGRESSION or config.problem_type is not None:  # else the labels will tell
@@ -39,7 +39,7 @@ class LabelLossMixin:
 
     def get_train_dataloader(self) -> DataLoader:
         """The other class's; labels are looked at before the first step, or as each batch is made."""
-        loader, config = super().get_train_dataloader(), self.accelerator.unwrap_model(self.model).config
+        loader, config = super().get_train_dataloader(), self.model.config
         labels = loader_labels(loader, self._num_labels, config.problem_type)
         if labels is not None and labels.is_floating_point():  # of numbers collators make either kind
             self._problem_type(labels, complete=True)
@@ -56,7 +56,7 @@ class LabelLossMixin:
         The config is told, as by Transformers' heads in their loss; of soft labels, which these do not know, that a
         row has one class.
         """
-        config = self.accelerator.unwrap_model(self.model).config
+        config = self.model.config
         if config.problem_type is None:
             config.problem_type = kind_of_labels(labels, self._num_labels, complete=complete)
         if config.problem_type == SOFT_LABEL:

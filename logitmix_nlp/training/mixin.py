@@ -128,7 +128,7 @@ class LogitMixMixin(LabelLossMixin, SoftHeadMixin, CheckedMixin):
 
     @property
     def _temperature(self) -> float:
-        return stored_temperature(self.accelerator.unwrap_model(self.model).config)
+        return stored_temperature(self.model.config)
 
     @property
     def _processor(self) -> Any:
@@ -158,7 +158,7 @@ class LogitMixMixin(LabelLossMixin, SoftHeadMixin, CheckedMixin):
         """Run the stock loop with the hooks of the site and the second head on the model, and neither behind it."""
         self._check_setup(trains=True)
         check_padding(self.data_collator)
-        clear_temperature(self.accelerator.unwrap_model(self.model).config)
+        clear_temperature(self.model.config)
         self._term_log, self._probed = TermLog(), set()
         with ExitStack() as stack:
             if self.args.loss_weights.needs_mixed:

@@ -36,7 +36,8 @@ def terms(line):
     return {name: value for name, value in line.items() if name.startswith("loss")}
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of PyTorch, in its default back-end
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiled_models_mix_too(tmp_path, backend):
     torch._dynamo.reset()
     line, gradients = first_step(tmp_path)

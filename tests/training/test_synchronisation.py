@@ -8,6 +8,7 @@ import pytest
 import texts
 import tiny
 import torch
+from accelerate import Accelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import masking_utils
 
@@ -111,3 +112,20 @@ def test_these_look_at_what_they_mix(tmp_path, make, method):
 )
 def test_nor_with_other_settings(tmp_path, options):
     assert on_texts(tmp_path, "logitmix", mix_site="layer:1", **options).watch() == []
+
+
+def test_a_step_does_not_search_the_model(tmp_path, monkeypatch):
+    """Accelerate unwraps a model by going through all its modules, which takes longer than all draws."""
+    unwrap, searched, steps = Accelerator.unwrap_model, [], []
+
+    class Counting(LogitMixTrainer):
+        def compute_loss(self, *args, **kwargs):
+            before = len(searched)
+            loss = super().compute_loss(*args, **kwargs)
+            steps.append(len(searched) - before)
+            return loss
+
+    monkeypatch.setattr(Accelerator, "unwrap_model", lambda *args, **kw: searched.append(1) or unwrap(*args, **kw))
+    tiny.trainer(tmp_path, tiny.rows(12), None, Counting, mix_site="layer:1").train()
+    assert steps[1:] == [0, 0]
+    assert searched
