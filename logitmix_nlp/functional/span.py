@@ -70,7 +70,9 @@ def sample_spans(segments: torch.Tensor, plan: MixPlan, *, generator: torch.Gene
     start, length, starts, others, limit = _bounds(segments, plan)
     wanted = ((1.0 - plan.lam.to(segments.device).double())[:, None] * length).round().long()
     width = wanted.minimum(limit)
-    draws = sent(torch.rand(2, *length.shape, dtype=torch.float64, generator=generator), segments.device)
+    # Text by text, so that the draws of the first ones do not depend on how many there might be.
+    draws = torch.rand(length.shape[1], 2, len(length), dtype=torch.float64, generator=generator)
+    draws = sent(draws.permute(1, 2, 0), segments.device)
     own = start + (draws[0] * (length - width + 1)).long()
     partner = starts + (draws[1] * (others - width + 1)).long()
     return Spans(own, partner, width)
@@ -115,8 +117,8 @@ def salient_spans(segments: torch.Tensor, plan: MixPlan, saliency: torch.Tensor,
     start, length, starts, others, limit = _bounds(segments, plan)
     wanted = (length.double() * window).floor().long().clamp(min=1)
     width = torch.where(wanted <= limit, wanted, 0)
-    own = _extreme_window(plan.first(saliency), start, length, width, largest=False)
-    partner = _extreme_window(saliency[plan.index], starts, others, width, largest=True)
+    own = _extreme_window(plan.first(saliency), plan.first(segments), start + length, width, largest=False)
+    partner = _extreme_window(saliency[plan.index], segments[plan.index], starts + others, width, largest=True)
     return Spans(own, partner, width)
 
 
@@ -152,23 +154,40 @@ def paste_spans(
 
 def _bounds(segments: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, ...]:
     """Starts and lengths `(B, S)` of the own segments, the same of the partners', and the shorter lengths of both."""
-    count = max(int(segments.max()), 1) if segments.numel() else 1
-    member = segments[:, None] == torch.arange(1, count + 1, device=segments.device)[:, None]
-    start, length = member.int().argmax(-1), member.sum(-1)
+    positions = torch.arange(segments.shape[1], device=segments.device).expand_as(segments)
+    count = max((segments.shape[1] + 1) // 2, 1)  # as many as fit; the CPU may be asked how many there are
+    if segments.device.type == "cpu" and segments.numel():
+        count = max(int(segments.max()), 1)
+    length = _of_segments(torch.ones_like(segments), segments, count, "sum", 0)
+    start = _of_segments(positions, segments, count, "amin", segments.shape[1]) * (length > 0)
     own, others = plan.first(length), length[plan.index]
     return plan.first(start), own, start[plan.index], others, own.minimum(others)
 
 
+def _of_segments(x: torch.Tensor, segments: torch.Tensor, count: int, reduce: str, start: float) -> torch.Tensor:
+    """Values of the tokens `(B, T)` put together for each segment: `(B, S)`."""
+    whole = x.new_full((len(x), count + 1), start)
+    return whole.scatter_reduce(1, segments, x, reduce)[:, 1:]
+
+
+def _of_tokens(x: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+    """For each token `(B, T)` what is known of its segment; of the first, where a token is in none."""
+    return x.gather(1, (segments - 1).clamp(min=0))
+
+
 def _extreme_window(
-    saliency: torch.Tensor, start: torch.Tensor, length: torch.Tensor, width: torch.Tensor, *, largest: bool
+    saliency: torch.Tensor, segments: torch.Tensor, end: torch.Tensor, width: torch.Tensor, *, largest: bool
 ) -> torch.Tensor:
     """First position `(B, S)` of the window with the largest or smallest sum inside each segment."""
-    rows, tokens = saliency.shape
-    sums = torch.nn.functional.pad(saliency.double().cumsum(1), (1, 0))
-    first = torch.arange(tokens, device=saliency.device).expand(rows, start.shape[1], tokens)
-    last = (first + width[..., None]).clamp(max=tokens)
-    window = sums[:, None].expand(-1, start.shape[1], -1).gather(-1, last) - sums[:, None, :-1]
-    fits = (first >= start[..., None]) & (first + width[..., None] <= (start + length)[..., None])
+    tokens, count = saliency.shape[1], width.shape[1]
+    finite = torch.where(saliency.isfinite(), saliency, 0).double()
+    sums = torch.nn.functional.pad(finite.cumsum(1), (1, 0))
+    first = torch.arange(tokens, device=saliency.device).expand_as(segments)
+    last = first + _of_tokens(width, segments)
+    fits = (segments > 0) & (last <= _of_tokens(end, segments))
     worst = float("-inf") if largest else float("inf")
-    window = window.masked_fill(~fits, worst)
-    return window.argmax(-1) if largest else window.argmin(-1)
+    window = torch.where(fits, sums.gather(1, last.clamp(max=tokens)) - sums[:, :-1], worst)
+    best = _of_segments(window, segments, count, "amax" if largest else "amin", worst)
+    hit = fits & (window == _of_tokens(best, segments))
+    place = _of_segments(torch.where(hit, first, tokens), segments, count, "amin", tokens)
+    return torch.where(place < tokens, place, 0)

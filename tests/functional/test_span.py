@@ -123,3 +123,25 @@ def test_what_does_not_fit_is_refused():
         paste_spans(
             ids, segments, MixPlan(torch.tensor([0]), torch.ones(1)), salient_spans(segments, plan, torch.rand(2, 3))
         )
+
+
+def test_places_for_more_texts_than_there_are_change_nothing(monkeypatch):
+    """As on a GPU, which is not asked how many texts there are."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(103, 900, (5, 12), generator=generator)
+    ids[:, 0], ids[:, 6], ids[2, 8:] = CLS, SEP, PAD
+    segments, plan = (
+        text_segments(ids, ids != PAD, torch.tensor([CLS, SEP, PAD])),
+        sample_plan(5, 1.0, per_sample=True),
+    )
+    saliency, results = torch.rand(5, 12), []
+    for more in (False, True):
+        if more:
+            monkeypatch.setattr(torch.Tensor, "max", lambda self: torch.tensor(6))
+        chosen = salient_spans(segments, plan, saliency)
+        drawn = sample_spans(segments, plan, generator=torch.Generator().manual_seed(2))
+        assert chosen.own.shape == drawn.own.shape == (5, 6 if more else 2)
+        results.append([paste_spans(ids, segments, plan, spans) for spans in (chosen, drawn)])
+    for (one, first), (other, second) in zip(*results, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(first.lam, second.lam)

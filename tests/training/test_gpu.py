@@ -11,7 +11,7 @@ from transformers import masking_utils
 from logitmix_nlp import LogitMixTrainer
 
 pytestmark = pytest.mark.gpu
-METHODS = ("vanilla", "mixup", "logitmix", "tmix", "lamix", "vwci")
+METHODS = ("vanilla", "mixup", "logitmix", "tmix", "lamix", "vwci", "span", "ssmix")
 
 
 class Strict(LogitMixTrainer):
