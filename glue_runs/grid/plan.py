@@ -170,7 +170,7 @@ def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequenc
     labels = {method: EQUAL_COMPUTE for method in methods if method not in args.methods}
     new = {"tasks": args.tasks, "methods": methods, "seeds": args.seeds, "commands": [list(command)]}
     with filelock.FileLock(path.with_name(path.name + ".lock")):
-        found = read_grid(path)
+        before = read_grid(path)
         for name, values in new.items():
-            new[name] = found.get(name, []) + [value for value in values if value not in found.get(name, [])]
-        write_json(path, without_credentials({**new, "labels": {**found.get("labels", {}), **labels}}))
+            new[name] = before.get(name, []) + [value for value in values if value not in before.get(name, [])]
+        write_json(path, without_credentials({**new, "labels": {**before.get("labels", {}), **labels}}))

@@ -116,8 +116,8 @@ class DataArguments:
         given = {"--task_name": self.task_name, "--dataset_name": self.dataset_name}
         given = [flag for flag, value in given.items() if value is not None] + [f"--{name}" for name in files][:1]
         if len(given) != 1:
-            found = " and ".join(given) if given else "none"
-            raise ValueError(f"Give exactly one source of data: {self.sources}; got {found}.")
+            got = " and ".join(given) if given else "none"
+            raise ValueError(f"Give exactly one source of data: {self.sources}; got {got}.")
         if self.task_name is not None:
             self.task_name = get_task(self.task_name).name
         if self.dataset_config_name is not None and self.dataset_name is None:

@@ -42,16 +42,16 @@ def digests(values: Mapping[str, Any], splits: Sequence[str]) -> dict[str, str]:
         not to be seen from here, has none.
     """
     files = {split: _split_files(values, split) for split in splits}
-    found = {split: _digest(paths) for split, paths in files.items() if paths}
+    by_name = {split: _digest(paths) for split, paths in files.items() if paths}
     for name in MODEL_PLACES:
         place = Path(values[name]) if isinstance(values.get(name), str) and values[name] else None
         if place is not None and place.is_file():
-            found[name] = _digest({"": place})
+            by_name[name] = _digest({"": place})
         elif place is not None and place.is_dir():
             paths = [place / file for file in PROCESSOR_FILES] + [p for kind in _WEIGHTS for p in place.glob(kind)]
             files = {path.name: path for path in paths if path.is_file()}
-            found[name] = _digest(files, _config(place / CONFIG_NAME))
-    return found
+            by_name[name] = _digest(files, _config(place / CONFIG_NAME))
+    return by_name
 
 
 def differences(
@@ -129,8 +129,8 @@ def _dataset_files(folder: Path, split: str) -> dict[str, Path]:
 
 def _files_below(folder: Path) -> dict[str, Path]:
     """All files that are not hidden, by their place in the folder."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path for name, path in found.items() if not any(part.startswith(".") for part in name.split("/"))}
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.split("/"))}
 
 
 def _may_be_image(name: str) -> bool:

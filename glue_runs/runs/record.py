@@ -168,8 +168,8 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
         if checkpoint is None:
             raise ValueError(f"--resume_from_checkpoint true: {folder} has no complete checkpoint.")
         return RunState(checkpoint, record=record)
-    found = read_record(folder)
-    if found is None:
+    record_there = read_record(folder)
+    if record_there is None:
         ours = (LOCK_NAME, LOG_NAME, FLAGS_NAME, PROGRESS_NAME)
         if folder.is_dir() and any(
             not path.name.endswith(PARTIAL) and path.name not in ours for path in folder.iterdir()
@@ -179,7 +179,7 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
                 "it, or give --resume_from_checkpoint PATH, or true for the folder's last checkpoint."
             )
         return RunState(record=record)
-    changed = _changes(folder, found, record) if finished or checkpoint is not None else []
+    changed = _changes(folder, record_there, record) if finished or checkpoint is not None else []
     if changed:
         raise ValueError(
             f"--output_dir {folder} holds another run ({'; '.join(changed)}); choose another folder, or go on from "
@@ -188,10 +188,10 @@ def find_run(output_dir: str | Path, record: dict[str, Any], asked: str | None =
     return RunState(checkpoint, finished and has_model, finished and not has_model, record)
 
 
-def _changes(folder: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+def _changes(folder: Path, earlier: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """What the record says otherwise than the one found, in words."""
-    contents = found.get(CONTENT)
-    before = {**found, **_arguments_left(folder, {name for name in record if name not in found})}
+    contents = earlier.get(CONTENT)
+    before = {**earlier, **_arguments_left(folder, {name for name in record if name not in earlier})}
     now = {name: value for name, value in record.items() if name != CONTENT}
     return differences(before, now, contents if isinstance(contents, dict) else {}, record[CONTENT])
 
@@ -200,14 +200,14 @@ def _arguments_left(folder: Path, names: Collection[str]) -> dict[str, Any]:
     """Training arguments that the record of an earlier version lacks: as the run left them, else their defaults."""
     if not names:
         return {}
-    found = json.loads(json.dumps(LogitMixTrainingArguments(str(folder)).to_dict(), default=str))
+    values = json.loads(json.dumps(LogitMixTrainingArguments(str(folder)).to_dict(), default=str))
     for parent in (*folder.glob("checkpoint-*"), folder):
         with contextlib.suppress(FileNotFoundError, ValueError):
-            found |= read_object(parent / TRAINING_ARGUMENTS_NAME)
+            values |= read_object(parent / TRAINING_ARGUMENTS_NAME)
     with contextlib.suppress(FileNotFoundError, ValueError):
         config = read_object(folder / RESULT_NAME).get("config")
-        found |= config if isinstance(config, dict) else {}
-    return {name: value for name, value in found.items() if name in names and name not in MODEL_PLACES}
+        values |= config if isinstance(config, dict) else {}
+    return {name: value for name, value in values.items() if name in names and name not in MODEL_PLACES}
 
 
 def check_results(output_dir: str | Path) -> None:

@@ -207,12 +207,12 @@ def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
         result = read_result(folder)
     except (FileNotFoundError, ValueError):
         return False
-    found, flags = result.config, without_credentials(dict(flags))
-    before, now = deciding_flags(found), deciding_flags(flags)
+    config, flags = result.config, without_credentials(dict(flags))
+    before, now = deciding_flags(config), deciding_flags(flags)
     unset = dict.fromkeys({**before, **now})
     content = digests(flags, [name for name in result.content if name not in MODEL_PLACES])
     return not differences({**unset, **before}, {**unset, **now}, result.content, content) and all(
-        found.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
+        config.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
     )
 
 
@@ -237,7 +237,7 @@ def load_results(root: str | Path) -> list[RunResult]:
     Raises:
         FileNotFoundError: If the folder does not exist or holds no finished run.
     """
-    found = [read_result(path.parent) for path in Path(root).rglob(RESULT_NAME)]
-    if not found:
+    results = [read_result(path.parent) for path in Path(root).rglob(RESULT_NAME)]
+    if not results:
         raise FileNotFoundError(f"{root}: no finished run ({RESULT_NAME}) in or below this folder.")
-    return sorted(found, key=lambda result: (result.task, result.method, result.seed))
+    return sorted(results, key=lambda result: (result.task, result.method, result.seed))

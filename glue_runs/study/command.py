@@ -137,5 +137,5 @@ def _execute(runs: Sequence[StudyRun], todo: Sequence[StudyRun], args: StudyArgu
 
 
 def _summary(run: StudyRun) -> str:
-    found = run.result()
-    return "score {score:.4f}, NLL after T {after_nll:.4f}".format(**found["test"]) + f", {found['seconds']:.0f} s"
+    kept = run.result()
+    return "score {score:.4f}, NLL after T {after_nll:.4f}".format(**kept["test"]) + f", {kept['seconds']:.0f} s"

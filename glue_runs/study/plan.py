@@ -72,7 +72,7 @@ class StudyRun:
     @property
     def finished(self) -> bool:
         """Whether the folder holds the result of this very plan."""
-        return (found := self.result()) is not None and found["plan"] == self.plan
+        return (kept := self.result()) is not None and kept["plan"] == self.plan
 
     def result(self) -> dict[str, Any] | None:
         """What the folder holds, see [`glue_runs.study.run.execute`]; `None` if no run is finished there."""

@@ -39,8 +39,8 @@ def conform(rows: Dataset, task: GlueTask, split: str, origin: str) -> Dataset:
     features = task_features(task)
     missing = [name for name in features if name not in rows.column_names]
     if missing:
-        found = ", ".join(rows.column_names)
-        raise ValueError(f"{origin} has no column {', '.join(missing)}; it holds: {found}.")
+        columns = ", ".join(rows.column_names)
+        raise ValueError(f"{origin} has no column {', '.join(missing)}; it holds: {columns}.")
     if len(rows) == 0:
         raise ValueError(f"{origin} holds no rows.")
     check_texts(rows, task.text_columns, origin)

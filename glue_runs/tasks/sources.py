@@ -57,16 +57,16 @@ def load_glue(
     else:
         read = partial(_read_folder, folder=Path(data_dir))
     own = [split.name for split in wanted if split.source is None]
-    found = read(task, own, bool(splits)) if own else {}
+    splits_read = read(task, own, bool(splits)) if own else {}
     for split in wanted:
         if split.source is None:
             continue
         owner, original = resolve_split(task, split.name)
         try:
-            found[split.name] = read(owner, [original.name], True)[original.name]
+            splits_read[split.name] = read(owner, [original.name], True)[original.name]
         except FileNotFoundError as error:
             logger.warning("%s will not be written: %s", split.submission, error)
-    return DatasetDict({split.name: found[split.name] for split in task.splits if split.name in found})
+    return DatasetDict({split.name: splits_read[split.name] for split in task.splits if split.name in splits_read})
 
 
 def _read_hub(
@@ -105,19 +105,19 @@ def _chosen(
     return {name: conform(data[name], task, name, f"{origin}, split {name!r}") for name in names}
 
 
-def _existing(found: Sequence[str], names: Sequence[str], required: bool, origin: str) -> list[str]:
-    existing = [name for name in names if name in found]
+def _existing(present: Sequence[str], names: Sequence[str], required: bool, origin: str) -> list[str]:
+    existing = [name for name in names if name in present]
     if not existing or (required and len(existing) < len(names)):
-        missing = ", ".join(name for name in names if name not in found)
-        raise FileNotFoundError(f"{origin} has no split {missing}; there is only: {', '.join(found) or 'nothing'}.")
+        missing = ", ".join(name for name in names if name not in present)
+        raise FileNotFoundError(f"{origin} has no split {missing}; there is only: {', '.join(present) or 'nothing'}.")
     return existing
 
 
 def _read_parts(task: GlueTask, names: Sequence[str], required: bool, folder: Path) -> dict[str, Dataset]:
     """Splits from parquet files."""
-    found = parquet_parts(folder, lambda parts: _existing(parts, names, required, str(folder)))
+    by_split = parquet_parts(folder, lambda parts: _existing(parts, names, required, str(folder)))
     rows = {}
-    for name, paths in found.items():
+    for name, paths in by_split.items():
         pieces = [conform(read_data_file(path), task, name, str(path)) for path in paths]
         rows[name] = concatenate_datasets(pieces)
         check_ids(rows[name], f"{folder}, split {name!r}")
@@ -147,9 +147,9 @@ def parquet_parts(folder: Path, choose: Callable[[tuple[str, ...]], Sequence[str
         expected = [f"{name}-{number:05d}-of-{total:05d}.parquet" for number in range(total)]
         missing = sorted(set(expected) - {path.name for path in paths})
         if missing or len(paths) != total:
-            found = ", ".join(path.name for path in paths)
+            names = ", ".join(path.name for path in paths)
             raise ValueError(
-                f"{folder}: split {name!r} is not complete: found {found}, expected {', '.join(expected)}."
+                f"{folder}: split {name!r} is not complete: found {names}, expected {', '.join(expected)}."
             )
     return wanted
 

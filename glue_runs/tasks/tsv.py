@@ -80,13 +80,13 @@ def _named(layout: TsvLayout) -> list[str | int]:
 
 def _locate(path: Path, layout: TsvLayout, header: list[str]) -> tuple[dict[str | int, int], int]:
     """Position of each column that the layout names, and the number of columns of every line."""
-    wanted, found = _named(layout), ", ".join(header)
+    wanted, titles = _named(layout), ", ".join(header)
     for name in wanted:
         if header.count(name) > 1:
-            raise ValueError(f"{path}:1: the header names {name} more than once; it holds: {found}.")
+            raise ValueError(f"{path}:1: the header names {name} more than once; it holds: {titles}.")
     missing = [str(name) for name in wanted if name not in header]
     if missing:
-        raise ValueError(f"{path}:1: the header has no column {', '.join(missing)}; it holds: {found}.")
+        raise ValueError(f"{path}:1: the header has no column {', '.join(missing)}; it holds: {titles}.")
     return {name: header.index(name) for name in wanted}, len(header)
 
 

@@ -44,11 +44,11 @@ def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     return rows.pick(np.flatnonzero(fit)), rows.pick(np.flatnonzero(~fit))
 
 
-def without_shared(found: Rows, rows: Rows) -> tuple[Rows, int]:
+def without_shared(fitted: Rows, rows: Rows) -> tuple[Rows, int]:
     """Rows to fit on, without those whose content is also among the rows to evaluate on.
 
     Args:
-        found (`Rows`): To fit on.
+        fitted (`Rows`): To fit on.
         rows (`Rows`): To evaluate on.
 
     Returns:
@@ -58,21 +58,21 @@ def without_shared(found: Rows, rows: Rows) -> tuple[Rows, int]:
         ValueError: If none is left.
     """
     taken = set(rows.contents())
-    own = np.array([content not in taken for content in found.contents()])
+    own = np.array([content not in taken for content in fitted.contents()])
     shared = int((~own).sum())
-    if shared == len(found):
+    if shared == len(fitted):
         raise ValueError(
-            f"All {counted(shared, 'row')} of {found.origin} are also in {rows.origin}: a temperature is judged on "
+            f"All {counted(shared, 'row')} of {fitted.origin} are also in {rows.origin}: a temperature is judged on "
             "other rows than it is fitted to; leave --calibration_data out to fit on one half of --data."
         )
     if shared:
         logger.warning(
             "%s of %s also in %s and left out of the fit.",
             counted(shared, "row"),
-            f"{found.origin} {'is' if shared == 1 else 'are'}",
+            f"{fitted.origin} {'is' if shared == 1 else 'are'}",
             rows.origin,
         )
-    return found.pick(np.flatnonzero(own)), shared
+    return fitted.pick(np.flatnonzero(own)), shared
 
 
 def fit_temperature(logits: torch.Tensor, rows: Rows) -> TemperatureScaler:

@@ -53,14 +53,13 @@ def check_processor(processor: BaseImageProcessor) -> None:
     image = Image.fromarray(noise)
     try:
         expected = processor(image, return_tensors="pt")["pixel_values"].float()
-        found = model_pixels(to_bytes(image, processor)[None], processor)
+        actual = model_pixels(to_bytes(image, processor)[None], processor)
     except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        found = f"{type(error).__name__}: {reason}"
-        raise ValueError(f"{name} cannot be followed step by step ({found}): {advice}") from error
-    if found.shape != expected.shape:
-        raise ValueError(f"{name} makes {tuple(expected.shape)} of an image, here {tuple(found.shape)}: {advice}")
-    gap, size = (found - expected).abs().max().item(), expected.abs().max().item()
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"{name} cannot be followed step by step ({reason}): {advice}") from error
+    if actual.shape != expected.shape:
+        raise ValueError(f"{name} makes {tuple(expected.shape)} of an image, here {tuple(actual.shape)}: {advice}")
+    gap, size = (actual - expected).abs().max().item(), expected.abs().max().item()
     if not gap <= 1e-4 * max(size, 1.0):
         raise ValueError(
             f"{name} does more than resize, crop, scale and normalise: its pixels differ by up to {gap:.3g} from "

@@ -123,8 +123,8 @@ def _losses(options: argparse.Namespace) -> Figure:
     panels, numbers, lines = [], {}, []
     inputs = named_paths(options.runs)
     for given, path in inputs.items():
-        for found, logs in find_logs(path).items():
-            name = found if found and options.runs == [str(path)] else "/".join(filter(None, (given, found)))
+        for place, logs in find_logs(path).items():
+            name = place if place and options.runs == [str(path)] else "/".join(filter(None, (given, place)))
             curves = loss_curves(logs)
             terms = {term: curve for term, curve in curves.items() if term != TOTAL}
             shown = terms if len(terms) == 1 else curves  # a single term is the loss

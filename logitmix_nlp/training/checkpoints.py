@@ -152,14 +152,14 @@ def translated_names(model: nn.Module, folder: str | Path) -> Iterator[None]:
         if names >= state_dict.keys() or names <= state_dict.keys():
             return
         options = {"config": module.config, "dtype": module.dtype, "output_loading_info": True}
-        found, report = type(module).from_pretrained(folder, **options)
+        loaded, report = type(module).from_pretrained(folder, **options)
         if report["missing_keys"]:
             raise ValueError(
                 f"{folder} does not hold {', '.join(sorted(report['missing_keys']))} of {type(module).__name__}: was "
                 "it written by another model?"
             )
         state_dict.clear()
-        state_dict.update(found.state_dict())
+        state_dict.update(loaded.state_dict())
 
     if not isinstance(model, PreTrainedModel):
         yield

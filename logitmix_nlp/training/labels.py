@@ -81,7 +81,7 @@ def label_weights(args: Any, num_labels: int, dataset: Any, device: torch.device
         SetupError: If the number of weights is not that of the labels, or labels cannot be counted, or a class has no
             rows.
     """
-    found = {}
+    by_name = {}
     for name in NEEDS:
         weights = read_weights(name, getattr(args, name))
         if weights == BALANCED:
@@ -94,8 +94,8 @@ def label_weights(args: Any, num_labels: int, dataset: Any, device: torch.device
             weights = weights * num_labels
         if len(weights) != num_labels:
             raise SetupError(f"{name} must hold one number for each of {num_labels} labels, got {len(weights)}.")
-        found[name] = torch.tensor(weights, dtype=torch.float32, device=device)
-    return found
+        by_name[name] = torch.tensor(weights, dtype=torch.float32, device=device)
+    return by_name
 
 
 def _balanced(counts: torch.Tensor) -> list[float]:

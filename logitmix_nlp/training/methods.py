@@ -194,5 +194,5 @@ def mixing_needs(weights: LossWeights, warmup: str) -> dict[str, object]:
         `dict`: `needs_similarity` and `keeps`.
     """
     draws = {0.0, float(warmup != "none")}
-    found = [step_weights(weights, mix_prob=1.0, warmup=0.5, mix_draw=0.0, warmup_draw=draw) for draw in draws]
-    return {"needs_similarity": weights.sim_weight > 0, "keeps": {step.needs_clean for step in found}}
+    steps = [step_weights(weights, mix_prob=1.0, warmup=0.5, mix_draw=0.0, warmup_draw=draw) for draw in draws]
+    return {"needs_similarity": weights.sim_weight > 0, "keeps": {step.needs_clean for step in steps}}

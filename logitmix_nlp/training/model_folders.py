@@ -132,9 +132,9 @@ def load_weights(
                 check_loads(name)  # names the file, if one is damaged
             raise
         if report["mismatched_keys"] and not ignore_mismatched_sizes:
-            key, found, wanted = sorted(report["mismatched_keys"])[0]
+            key, held, wanted = sorted(report["mismatched_keys"])[0]
             raise ValueError(
-                f"{name}: {key} is {_shape(found)} in its weights, but {_shape(wanted)} in its config.json: they "
+                f"{name}: {key} is {_shape(held)} in its weights, but {_shape(wanted)} in its config.json: they "
                 "belong to two models, or one was changed by hand."
             )
         if trained and report["missing_keys"]:

@@ -135,9 +135,9 @@ class SoftLabelHead:
                 f"{folder} has no {HEAD_FILE}: it was written with lamix_beta=1, by another method, or with "
                 "save_only_model=True. Start without it, or set the method it was written with."
             )
-        found = load_file(path)
+        saved = load_file(path)
         for name, p in self.linear.named_parameters():
-            p.copy_(found[name])
+            p.copy_(saved[name])
 
 
 class SoftHeadMixin(ResumableMixin):
@@ -192,12 +192,12 @@ def find_classifier(model: nn.Module, num_labels: int) -> nn.Linear:
     Raises:
         ValueError: If there is none; the message names the last layers with weights.
     """
-    found = None
+    last = None
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.out_features == num_labels:
-            found = module
-    if found is not None:
-        return found
+            last = module
+    if last is not None:
+        return last
     layers = [
         f"{name} ({type(module).__name__})" for name, module in model.named_modules() if "weight" in module._parameters
     ]

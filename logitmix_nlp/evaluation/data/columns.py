@@ -62,14 +62,14 @@ def stored_columns(config: Any) -> Columns:
     Raises:
         ValueError: If what stands there names no columns.
     """
-    found = vars(config).get(COLUMNS_KEY)
-    if found is None:
+    stored = vars(config).get(COLUMNS_KEY)
+    if stored is None:
         return NONE_NAMED
-    if isinstance(found, dict) and set(found) == set(Columns._fields) and isinstance(found["text"], list):
-        columns = Columns(tuple(found["text"]), found["image"], found["label"])
+    if isinstance(stored, dict) and set(stored) == set(Columns._fields) and isinstance(stored["text"], list):
+        columns = Columns(tuple(stored["text"]), stored["image"], stored["label"])
         if all(isinstance(name, str) for name in (*columns.text, columns.image or "", columns.label or "")):
             return columns
-    raise ValueError(f"{COLUMNS_KEY} of the model's configuration names no columns: {found!r}; remove it.")
+    raise ValueError(f"{COLUMNS_KEY} of the model's configuration names no columns: {stored!r}; remove it.")
 
 
 def with_trained(columns: Columns, trained: Columns, names: Sequence[str], origin: str) -> Columns:
@@ -173,8 +173,8 @@ def check_texts(split: Dataset, texts: Sequence[str], origin: str) -> None:
     """Raise a `ValueError` unless every text column exists and holds a string in every row."""
     for name in texts:
         if name not in split.column_names:
-            found = ", ".join(split.column_names)
-            raise ValueError(f"{origin} has no text column {name!r}; it has: {found}.")
+            names = ", ".join(split.column_names)
+            raise ValueError(f"{origin} has no text column {name!r}; it has: {names}.")
         if not _is_string(split, name):
             raise ValueError(
                 f"{origin}: text column {name!r} is of type {split.features[name]}, it must hold strings."

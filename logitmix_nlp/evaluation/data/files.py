@@ -74,9 +74,9 @@ def read_saved(folder: str | Path) -> DatasetDict:
     try:
         data = load_from_disk(str(folder))
     except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
-        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ValueError(
-            f"{folder} is not a readable folder of save_to_disk ({found}): a file in it is missing or damaged, or a "
+            f"{folder} is not a readable folder of save_to_disk ({reason}): a file in it is missing or damaged, or a "
             "split is empty; save it again."
         ) from error
     return data if isinstance(data, DatasetDict) else DatasetDict(train=data)
@@ -161,8 +161,8 @@ def _read_json(path: Path, label_column: str | None) -> Dataset:
     names = list(rows[0][1]) if isinstance(rows[0][1], dict) else []
     for where, row in rows:
         if not isinstance(row, dict) or set(row) != set(names):
-            found = f"the keys {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
-            raise ValueError(f"{where}: found {found}, expected an object with the keys {', '.join(names) or '...'}.")
+            got = f"the keys {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
+            raise ValueError(f"{where}: found {got}, expected an object with the keys {', '.join(names) or '...'}.")
     return Dataset.from_dict({name: _column(path, name, [row[name] for _, row in rows]) for name in names})
 
 
@@ -242,8 +242,8 @@ def _read_parquet(path: Path, label_column: str | None) -> Dataset:
     except (pa.ArrowInvalid, OSError) as error:
         with path.open("rb") as file:
             pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
-        found = "it only points to one; fetch it with `git lfs pull`" if pointer else " ".join(str(error).split())
-        raise ValueError(f"{path} is not a readable parquet file: {found}.") from error
+        reason = "it only points to one; fetch it with `git lfs pull`" if pointer else " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable parquet file: {reason}.") from error
     if table.num_rows == 0:
         raise ValueError(f"{path} holds no rows.")
     return Dataset(InMemoryTable(table))

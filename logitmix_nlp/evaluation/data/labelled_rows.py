@@ -275,9 +275,9 @@ def _label_column(data: Dataset, column: str | None, origin: str, needed: bool) 
             raise ValueError(f"{origin} has no label column {column!r}; it has: {', '.join(data.column_names)}.")
         return column
     classes = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
-    found = [name for name in LABEL_COLUMNS if name in data.column_names] or classes
-    if len(found) == 1 or (found and found[0] in LABEL_COLUMNS):
-        return found[0]
+    candidates = [name for name in LABEL_COLUMNS if name in data.column_names] or classes
+    if len(candidates) == 1 or (candidates and candidates[0] in LABEL_COLUMNS):
+        return candidates[0]
     if not needed:
         return None
     raise ValueError(
@@ -289,13 +289,13 @@ def _label_column(data: Dataset, column: str | None, origin: str, needed: bool) 
 def _image_column(data: Dataset, column: str | None, origin: str) -> tuple[Dataset, str]:
     """The data with its image column decoded, and that column's name."""
     raw = [name for name, kind in data.features.items() if isinstance(kind, dict) and set(kind) == {"bytes", "path"}]
-    found = [name for name, kind in data.features.items() if isinstance(kind, Image)] or raw
-    if column is None and len(found) == 1:
-        column = found[0]
-    if column is None or column not in found:
+    candidates = [name for name, kind in data.features.items() if isinstance(kind, Image)] or raw
+    if column is None and len(candidates) == 1:
+        column = candidates[0]
+    if column is None or column not in candidates:
         wanted = "an image column" if column is None else f"an image column {column!r}"
         raise ValueError(
             f"{origin} does not have {wanted}; name one with --image_column_name out of: "
-            f"{', '.join(found or data.column_names)}."
+            f"{', '.join(candidates or data.column_names)}."
         )
     return (data.cast_column(column, Image()) if column in raw else data), column

@@ -201,9 +201,9 @@ def _encode_lists(
             "which do not sum to 1 in each row either; write class names, ids or probabilities."
         )
     else:
-        found = {value for row in labelled[reference] for value in row}
-        found |= set() if reference == "train" else {value for row in pool for value in row}
-        names = _sorted_names(found)
+        classes = {value for row in labelled[reference] for value in row}
+        classes |= set() if reference == "train" else {value for row in pool for value in row}
+        names = _sorted_names(classes)
     if len(names) < 2:
         raise ValueError(f"{origins[reference]}: found the labels {shown(names) or 'none'}; two or more are needed.")
     out = DatasetDict()
@@ -254,13 +254,13 @@ def _class_names(data: Mapping[str, Dataset], column: str, labelled: Mapping[str
     if reference is not None and isinstance(data[reference].features[column], ClassLabel):
         return tuple(data[reference].features[column].names)
     pools = [labelled["train"]] if "train" in labelled else labelled.values()
-    found = {value for values in pools for value in values}
-    return _sorted_names(found)
+    classes = {value for values in pools for value in values}
+    return _sorted_names(classes)
 
 
-def _sorted_names(found: set) -> tuple[str, ...]:
-    numeric = all(isinstance(value, int) for value in found)
-    return tuple(str(value) for value in (sorted(found) if numeric else sorted(found, key=str)))
+def _sorted_names(classes: set) -> tuple[str, ...]:
+    numeric = all(isinstance(value, int) for value in classes)
+    return tuple(str(value) for value in (sorted(classes) if numeric else sorted(classes, key=str)))
 
 
 def _ids(values: list, names: tuple[str, ...], origin: str, row: int | None = None) -> list[int]:

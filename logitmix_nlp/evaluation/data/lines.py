@@ -75,5 +75,5 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _not_utf8(path: Path, number: int, line: bytes, place: int) -> ValueError:
-    found = f"byte 0x{line[place]:02x} at position {place + 1}"
-    return ValueError(f"{path}:{number}: {found} is not UTF-8 text; save the file as UTF-8.")
+    broken = f"byte 0x{line[place]:02x} at position {place + 1}"
+    return ValueError(f"{path}:{number}: {broken} is not UTF-8 text; save the file as UTF-8.")
