@@ -68,23 +68,27 @@ class Tokens(Texts):
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> tuple[Any, ...]:
-        """Parse flags; where L_sim would be zero at the method's own site, the layer before is taken."""
+        """Parse flags; of the method's own sites, the last layer is left out where it is no use to tokens."""
         parsed = super().parse(argv)
         args = parsed[-1]
         if args.sim_weight and "mix_site" in args.filled and args.mix_site.endswith("layer:-1"):
             args.mix_site = SITE
+        elif "mix_site" in args.filled:
+            args.mix_site = args.mix_site.removesuffix(",layer:12/12")
         return parsed
 
     def __init__(self, model_args: ModelArguments, data_args: TokenDataArguments, args: LogitMixTrainingArguments):
         super().__init__(model_args, data_args, args)
         self._seen: dict[str, list[list[int]]] = {}
         self._untagged: set[str] = set()
+        self._origins: dict[str, str] = {}
 
     def load(self, splits: Sequence[str]) -> None:
         """Read words and tags; where nothing is trained, from the columns that the model was trained on."""
         given, args = self.model_args, self.data_args
         trained = NONE_NAMED if self.args.do_train else stored_columns(self.read_config(given))
-        raw, origins = read_sources(args, splits, cache_dir=given.cache_dir, token=given.token)
+        raw, self._origins = read_sources(args, splits, cache_dir=given.cache_dir, token=given.token)
+        origins = self._origins
         first = next(iter(raw))
         named = Columns(tuple(args.text_column_names or ()), None, args.label_column_name)
         names = raw[first].column_names
@@ -113,6 +117,8 @@ class Tokens(Texts):
                 if description.label_column not in split.column_names:
                     self._untagged.add(name)
                 words, seen = (sum(map(len, rows)) for rows in (split[description.text_columns[0]], self._seen[name]))
+                if not seen:
+                    raise ValueError(f"{self._origins[name]} holds no word that has a token of the model's tokenizer.")
                 if seen < words:
                     logger.warning(
                         "%s: %s of %d beyond max_seq_length %d, or without a token of the model, left out.",

@@ -12,6 +12,7 @@ from hub_runs import TOKEN
 from test_run_image_classification import load
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from glue_runs.runs.tokens import Tokens
 from logitmix_nlp.evaluation.data.files import read_data_file
 from logitmix_nlp.functional.entities import count_entities, entity_scores
 
@@ -131,6 +132,29 @@ def test_what_cannot_be_is_said_in_one_line(run, tmp_path, capsys, flags, messag
     given = [flag for flag in given if flag != "--do_predict"]
     assert script.main([*given, f"--output_dir={tmp_path / 'x'}", *flags]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "message"),
+    [
+        (["\u200d"], ["O"], "x.jsonl holds no word that has a token of the model's tokenizer"),
+        (["the", "cat"], [1, -100], "x.jsonl: column 'ner_tags' holds -100, which marks pieces of words"),
+    ],
+)
+def test_words_that_cannot_be_scored_are_refused_before_training(run, tmp_path, capsys, words, tags, message):
+    path = samples.write_text(tmp_path / "x.jsonl", json.dumps({"tokens": words, "ner_tags": tags}))
+    given = [flag for flag in run[1] if not flag.startswith(("--output", "--test", "--validation", "--do_predict"))]
+    if -100 in tags:
+        given = [flag for flag in given if not flag.startswith("--train_file")] + [f"--train_file={path}"]
+    assert script.main([*given, f"--output_dir={tmp_path / 'out'}", f"--validation_file={path}"]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_tmix_leaves_out_the_last_layer_where_no_site_is_named(run, tmp_path):
+    given = [flag for flag in run[1] if not flag.startswith(("--output", "--test", "--mix", "--do_predict"))]
+    settings = Tokens.parse([*given, "--mix_method=tmix", f"--output_dir={tmp_path}"])[-1]
+    assert settings.mix_site == "layer:7/12,layer:9/12"
 
 
 def test_a_tokenizer_that_tells_words_by_spaces_puts_one_before_each(tmp_path):

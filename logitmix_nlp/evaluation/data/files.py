@@ -189,7 +189,8 @@ def _rows_inside(path: Path, value: dict[str, object]) -> list[tuple[str, object
         return _items(path, value[lists[0]], f"the list {lists[0]!r}")
     if len(lists) > 1:
         raise ValueError(f"{path} holds lists of rows ({', '.join(lists)}); give each a file of its own.")
-    if value and all(isinstance(inner, (list, dict)) for inner in value.values()):
+    is_row = path.suffix.lower() == ".jsonl" and all(isinstance(inner, list) for inner in value.values())
+    if value and not is_row and all(isinstance(inner, (list, dict)) for inner in value.values()):
         raise ValueError(f"{path} holds columns ({', '.join(value)}), not rows; write one object per row.")
     return [(f"{path}:1", value)]
 
@@ -254,14 +255,15 @@ def _read_conll(path: Path, label_column: str | None) -> Dataset:
     sentences: list[list[list[str]]] = [[]]
     width = 0
     for number, line in enumerate(read_lines(path), start=1):
-        cells = line.rstrip().split("\t") if "\t" in line.strip() else line.split()
-        if not cells or cells == [""] or cells[0] == DOCUMENT:
+        line = line.strip(" ").rstrip(" \t")  # other white space may be a word, or within one
+        cells = line.split("\t") if "\t" in line else re.split(" +", line)
+        if cells == [""] or cells[0] == DOCUMENT:
             sentences.append([])
             continue
         width = width or len(cells)
         if len(cells) != width or not all(cells):
             raise ValueError(f"{path}:{number}: found {len(cells)} columns, expected {width} as in the lines before.")
-        sentences[-1].append([cells[0].strip(), cells[-1].strip()])
+        sentences[-1].append([cells[0].strip(" "), cells[-1].strip(" ")])
     sentences = [words for words in sentences if words]
     if not sentences:
         raise ValueError(f"{path} holds no words.")

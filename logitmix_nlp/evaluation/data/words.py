@@ -11,6 +11,7 @@ from datasets import Sequence as ListOf
 from logitmix_nlp.evaluation.data.columns import Columns
 from logitmix_nlp.evaluation.data.files import CONLL_COLUMNS
 from logitmix_nlp.evaluation.data.labels import class_ids, encode_labels
+from logitmix_nlp.functional.checks import IGNORED
 
 __all__ = ["check_words", "encode_tags", "tag_ids", "word_columns"]
 
@@ -117,6 +118,11 @@ def _one_by_one(data: Dataset, column: str, origin: str) -> Dataset:
             raise ValueError(f"{origin}, row {row}: the tags of column {column!r} are missing.")
     inner: Any = data.features[column].feature
     tags = [tag for tags in data[column] for tag in tags]
+    if IGNORED in tags:
+        raise ValueError(
+            f"{origin}: column {column!r} holds {IGNORED}, which marks pieces of words that have no tag: give whole "
+            "words, and a tag for each."
+        )
     flat = Dataset.from_dict(
         {f"place of {column}": range(len(tags))}
     )  # a table has no rows without a column beside the labels

@@ -84,6 +84,8 @@ def test_one_object_is_one_row_on_one_line_or_on_many(tmp_path):
     for text in ('{"t": "a", "label": [0, 2]}', '{\n  "t": "a",\n  "label": [\n    0,\n    2\n  ]\n}\n'):
         table = read_data_file(samples.write_text(tmp_path / "x.json", text))
         assert table.to_dict() == {"t": ["a"], "label": [[0, 2]]}
+    table = read_data_file(samples.write_text(tmp_path / "x.jsonl", '{"tokens": ["a", "b"], "ner_tags": [0, 1]}'))
+    assert table.to_dict() == {"tokens": [["a", "b"]], "ner_tags": [[0, 1]]}
 
 
 def test_commas_stay_text_between_semicolons_and_semicolons_between_commas(tmp_path):
@@ -123,6 +125,7 @@ MALFORMED = [
     ("x.json", '{\n"a": 1\n}\n{\n"a": 2, \n}', ":6: not valid JSON"),
     ("x.json", '{\n"a": 1\n}\n{\n"b": 2\n}', ":4: found the keys b, expected an object with the keys a"),
     ("x.json", '{"t": ["a", "b"], "label": [1, 0]}', "holds columns (t, label), not rows; write one object per row"),
+    ("x.JSON", '{"t":\n ["a"], "label": [1]}', "holds columns (t, label), not rows; write one object per row"),
     ("x.json", '{"t": {"0": "a"}, "label": {"0": 1}}', "holds columns (t, label), not rows; write one object per row"),
     ("x.json", '{"train": [{"a": 1}], "test": [{"a": 1}]}', "holds lists of rows (train, test); give each a file"),
     ("x.csv", "t;label\na;1,5\nb;2\n", ": column 'label' holds numbers with a decimal comma; write them with a point"),

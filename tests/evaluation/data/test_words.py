@@ -26,6 +26,8 @@ def with_tags(tags):
         ("the\tO\ncat\tB-x\n\t\nit\tO", ROWS),
         ("the\ncat\n\n\nit\n", {"tokens": ROWS["tokens"]}),
         ("a b\tO\n#\tO\n", {"tokens": [["a b", "#"]], "ner_tags": [["O", "O"]]}),
+        ("5\xa0000 O \r\n\u2028 O\r\n", {"tokens": [["5\xa0000", "\u2028"]], "ner_tags": [["O", "O"]]}),
+        ("\x85\tO\n \t \n\u3000\tB-x\t\n", {"tokens": [["\x85"], ["\u3000"]], "ner_tags": [["O"], ["B-x"]]}),
     ],
 )
 def test_conll_files_of_any_width(tmp_path, text, rows):
