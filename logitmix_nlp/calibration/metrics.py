@@ -154,11 +154,14 @@ class ClassificationMetrics:
         multi_label = labels.ndim == 2 and not self._are_soft(labels)
         if multi_label and not self.from_logits:
             raise ValueError("from_logits=False is for one label per row; multi-label predictions must be logits.")
-        sums = self._label_sums(logits, labels) if multi_label else self._class_sums(logits, labels)
+        before = None if compute_result is None else self._sums
+        sums = before
+        if len(labels) or (before is None and compute_result is not False):  # a batch of tokens may have no tags
+            sums = self._label_sums(logits, labels) if multi_label else self._class_sums(logits, labels)
+            if before is not None:
+                sums = tuple(mine + theirs for mine, theirs in zip(before, sums, strict=True))
         if compute_result is None:
             return self._result(*sums)
-        if self._sums is not None:
-            sums = tuple(mine + theirs for mine, theirs in zip(self._sums, sums, strict=True))
         self._sums = None if compute_result else sums
         return self._result(*sums) if compute_result else {}
 

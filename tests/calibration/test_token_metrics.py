@@ -42,3 +42,15 @@ def test_batches_of_any_width_score_as_the_whole(make):
             EvalPrediction(torch.tensor(LOGITS[rows]), torch.tensor(LABELS[rows])), compute_result=rows.stop == 6
         )
     assert last == pytest.approx(whole, abs=1e-12)
+
+
+@pytest.mark.parametrize("make", [lambda: TokenMetrics(NAMES, 7), lambda: compute_metrics_for(7)])
+@pytest.mark.parametrize("untagged", [0, 1, 2])
+def test_a_batch_without_tags_adds_nothing(make, untagged):
+    """First, between or last; all rows of it were cut, say."""
+    rows = [EvalPrediction(LOGITS[k], LABELS[k]) for k in (slice(0, 2), slice(2, 6))]
+    rows.insert(untagged, EvalPrediction(LOGITS[:2], np.full((2, 5), -100)))
+    metrics = make()
+    results = [metrics(batch, compute_result=place == 2) for place, batch in enumerate(rows)]
+    assert results[:2] == [{}, {}]
+    assert results[2] == pytest.approx(make()(EvalPrediction(LOGITS, LABELS)), abs=1e-12)
