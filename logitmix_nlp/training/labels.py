@@ -2,7 +2,7 @@
 """Labels of the training data: read as one column where that can be, checked, told apart, and weighed by class."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,14 @@ NEEDS = {
 }
 
 
+class Weights(list):
+    """Numbers; made of words or of one number, too, as a search gives each value the type of the one before."""
+
+    def __init__(self, given: Any = ()):
+        given = given.split() if isinstance(given, str) else given
+        super().__init__(given if isinstance(given, Iterable) else [given])
+
+
 def read_weights(name: str, given: Any) -> list[float] | str | None:
     """Weights as numbers, from numbers, a tensor or words of a command line; `"balanced"` and `None` stay.
 
@@ -61,7 +69,7 @@ def read_weights(name: str, given: Any) -> list[float] | str | None:
         numbers = []
     if not any(numbers) or not all(math.isfinite(x) and fits(x) for x in numbers):
         raise ValueError(f"{name} must be {allowed}, got {given!r}.")
-    return numbers
+    return Weights(numbers)
 
 
 def label_weights(args: Any, num_labels: int, dataset: Any, device: torch.device | str) -> dict[str, torch.Tensor]:
@@ -182,14 +190,24 @@ def kind_of_labels(labels: torch.Tensor, num_labels: int, *, complete: bool) -> 
         `str`: One of `config.problem_type`'s values, or `"soft_label_classification"`.
 
     Raises:
-        SetupError: If all labels are 1 and 0 with a single 1 in each row, which may be probabilities or not.
+        SetupError: If all labels are 1 and 0 with a single 1 in each row, which may be probabilities or not; and if
+            most rows, some of them with fractions, sum to 1, but not all.
     """
     kind = infer_problem_type(labels.new_empty(0, num_labels), labels)
     if kind != MULTI_LABEL or labels.dim() != 2 or labels.shape[1] != num_labels:
         return kind
-    if not len(labels) or not are_probabilities(labels).all():
+    fit = are_probabilities(labels)
+    soft = ((labels > 0) & (labels < 1)).any(1) & fit
+    if len(labels) > fit.sum() > len(labels) / 2 and soft.any():
+        row = (~fit).nonzero()[0, 0].item()
+        raise SetupError(
+            f"{fit.sum()} of {len(labels)} rows of labels are probabilities that sum to 1, but row {row} is "
+            f"{labels[row].tolist()}: correct such rows, or set model.config.problem_type to "
+            "'multi_label_classification' if a row may have several labels."
+        )
+    if not len(labels) or not fit.all():
         return MULTI_LABEL
-    if ((labels > 0) & (labels < 1)).any():
+    if soft.any():
         return SOFT_LABEL
     if complete:
         raise SetupError(

@@ -18,6 +18,7 @@ from transformers import default_data_collator
 
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.mixers import MIXERS
+from logitmix_nlp.training.labels import read_weights
 from logitmix_nlp.training.methods import MIX_METHODS
 
 
@@ -188,6 +189,25 @@ def test_what_has_no_meaning_is_refused(tmp_path, options, kind, message):
         trained(tmp_path, tiny.rows(4, kind=kind), model, **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "tried", "expected"),
+    [
+        ("class_weights", [1, 1, 1], "balanced", "balanced"),
+        ("class_weights", "balanced", "10 2 3", [10.0, 2.0, 3.0]),
+        ("class_weights", [1, 1, 1], "10 2 3", [10.0, 2.0, 3.0]),
+        ("class_weights", [1, 1, 1], [10, 2, 3], [10.0, 2.0, 3.0]),
+        ("pos_weight", 2.0, 12.5, [12.5]),
+        ("pos_weight", [1, 2, 3], "12", [12.0]),
+    ],
+)
+def test_a_search_may_try_weights_as_words_and_numbers(tmp_path, name, given, tried, expected):
+    """Before it sets a value, a search makes one of the type that was there."""
+    args = tiny.arguments(tmp_path, **{name: given})
+    value = type(getattr(args, name))(tried)
+    setattr(args, name, value)
+    assert read_weights(name, getattr(args, name)) == expected
+
+
 # ---- Soft labels ----
 
 
@@ -237,6 +257,15 @@ def test_certain_soft_labels_are_classes_in_every_method(tmp_path, method):
 def test_labels_that_sum_to_something_else_stay_those_of_several_labels_a_row(tmp_path):
     run = trained(tmp_path, tiny.rows(8, kind="multi"))
     assert run.model.config.problem_type == "multi_label_classification"
+
+
+def test_a_row_that_does_not_sum_to_1_among_soft_labels_is_named(tmp_path):
+    """It does not make labels of several classes a row of all the others."""
+    data = worker.rows("soft", 8)
+    data[6]["labels"] = [0.7, 0.2, 0.4]
+    data = columns([row["labels"] for row in data])
+    with pytest.raises(ValueError, match=r"^7 of 8 rows of labels are probabilities .* but row 6 is \[0.69"):
+        trained(tmp_path, data, data_collator=default_data_collator)
 
 
 def test_probabilities_that_are_none_are_refused(tmp_path):
