@@ -247,8 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
     faults = [f"{name}: {fault}" for name, part in parts.items() for fault in part.faults]
     verdict = "\n".join(["Does not hold:\n", *(f"- {fault}" for fault in faults)]) if faults else "Everything holds."
     words = " ".join(arguments if arguments is not None else sys.argv[1:])
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    head = f"# On a GPU\n\n{device}; {told}. Made by `python scripts/prove_gpu.py {words}`.\n\n{verdict}"
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    made = f"{device}; {listed}. Made by `python scripts/prove_gpu.py {words}`."
+    head = f"---\norphan: true\n---\n\n# On a GPU\n\n{made}\n\n{verdict}"
     sections = [f"## {name.capitalize()}\n\n{PARTS[name].__doc__}\n\n{part.text}" for name, part in parts.items()]
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -127,3 +127,11 @@ def test_a_step_does_not_search_the_model(tmp_path, monkeypatch):
     tiny.trainer(tmp_path, tiny.rows(12), None, Counting, mix_site="layer:1").train()
     assert steps[1:] == [0, 0]
     assert searched
+
+
+@pytest.mark.parametrize("method", ["vanilla", "logitmix"])
+def test_nor_with_tags_of_tokens(tmp_path, method):
+    args = tiny.arguments(tmp_path, mix_method=method, mix_site="layer:1", max_steps=2)
+    data = tiny.rows(8, kind="tokens")
+    run = Watched(tiny.bert(tokens=True), args, train_dataset=data, data_collator=tiny.collate)
+    assert run.watch() == []
