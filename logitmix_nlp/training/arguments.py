@@ -21,7 +21,7 @@ from logitmix_nlp.functional.mixing_loss import LOSS_TERMS
 from logitmix_nlp.mixing.mixers import INPUTS, MIXERS, check_puzzle_options, unguided
 from logitmix_nlp.training.labels import read_weights
 from logitmix_nlp.training.methods import MIX_METHODS, LossWeights, get_method
-from logitmix_nlp.training.settings import MixSettings, check_settings, settings_of
+from logitmix_nlp.training.mix_settings import MixSettings, check_settings, settings_of
 from logitmix_nlp.training.stock_arguments import check_numbers, check_reporters, check_texts
 
 __all__ = [

@@ -3,7 +3,7 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from logitmix_nlp.training.settings import SCHEDULES, MixSettings, settings_of
+from logitmix_nlp.training.mix_settings import SCHEDULES, MixSettings, settings_of
 
 __all__ = [
     "MIX_METHODS",

@@ -11,7 +11,7 @@ import torch
 from transformers import BertForMaskedLM, BertForTokenClassification, BertModel, TrainingArguments
 
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
-from logitmix_nlp.training.settings import MixSettings, settings_of
+from logitmix_nlp.training.mix_settings import MixSettings, settings_of
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from logitmix_nlp.functional.checks import SINGLE_LABEL
 from logitmix_nlp.publishing.card.method import describe_method
 from logitmix_nlp.training import citations
 from logitmix_nlp.training.methods import MIX_METHODS, MixMethod
-from logitmix_nlp.training.settings import MixSettings, Setting, flag, settings_of
+from logitmix_nlp.training.mix_settings import MixSettings, Setting, flag, settings_of
 
 ENTRY = "@misc{toy2030toying,\n  title = {Toying},\n  author = {Toy, Ann and Other, Bo},\n  year = {2030}\n}"
 

@@ -10,7 +10,7 @@ from logitmix_nlp.publishing.card.facts import MethodFacts
 from logitmix_nlp.training.arguments import LogitMixTrainingArguments
 from logitmix_nlp.training.citations import bibtex, paper_name
 from logitmix_nlp.training.methods import get_method
-from logitmix_nlp.training.settings import settings_of
+from logitmix_nlp.training.mix_settings import settings_of
 
 __all__ = ["TERMS", "describe_method", "method_tag"]
 

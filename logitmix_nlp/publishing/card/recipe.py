@@ -11,8 +11,8 @@ from transformers import TrainerState, TrainingArguments
 
 from logitmix_nlp.publishing.hub.public_text import public_text
 from logitmix_nlp.publishing.hub.secrets import is_secret_name
+from logitmix_nlp.training.mix_settings import settings_of
 from logitmix_nlp.training.neutral_arguments import NEUTRAL, SCORING
-from logitmix_nlp.training.settings import settings_of
 
 __all__ = ["progress", "recipe", "selected_by", "versions", "weights_step"]
 
