@@ -269,6 +269,7 @@ def test_soft_labels_end_to_end(call, tmp_path, form):
     [
         ([[0.2, 0.8], [0.5, 0.4]], ["--soft_label_columns", "label"], r"row 2: the label is \[0.5, 0.4\]; every row"),
         ([[0.2, 0.8], [0.5, 0.4]], [], "do not sum to 1 in each row either"),
+        ([0.2, 0.8], ["--soft_label_columns", "label"], "row 1: the label is 0.2; every row needs a list of prob"),
         ([[0.2, 0.8]] * 2, ["--soft_label_columns", "yes", "no"], "x.jsonl has no column 'yes' of --soft"),
     ],
 )

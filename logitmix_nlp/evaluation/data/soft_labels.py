@@ -82,7 +82,8 @@ def encode_soft(
     Raises:
         ValueError: If a row holds no probabilities, or of another number of classes; names file or split, and row.
     """
-    classes = len(names) or len(next(iter(labelled.values()))[0])
+    first = next(iter(labelled.values()))[0]
+    classes = len(names) or (len(first) if isinstance(first, list) else "a list of")
     for name, values in labelled.items():
         for row, value in enumerate(values, start=1):
             numbers = isinstance(value, list) and all(isinstance(one, float | int) for one in value)
