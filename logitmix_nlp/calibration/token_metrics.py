@@ -2,13 +2,21 @@
 """Metrics of token classification, in the form `Trainer` reports them: of tagged tokens, and of entities they mark."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import EvalPrediction
 
 from logitmix_nlp.calibration.metrics import ClassificationMetrics, as_tensor, first_output
+from logitmix_nlp.functional.bootstrap import Interval
 from logitmix_nlp.functional.checks import IGNORED
-from logitmix_nlp.functional.entities import EntityCounts, are_entity_tags, count_entities, entity_scores
+from logitmix_nlp.functional.entities import (
+    EntityCounts,
+    are_entity_tags,
+    count_entities,
+    entity_intervals,
+    entity_scores,
+)
 
 __all__ = ["TokenMetrics"]
 
@@ -46,6 +54,21 @@ class TokenMetrics(ClassificationMetrics):
             counts = EntityCounts(*(mine + theirs for mine, theirs in zip(self._entities, counts, strict=True)))
         self._entities = None if compute_result else counts
         return {**entity_scores(counts), **scores} if compute_result else {}
+
+    def intervals(self, predictions: Any, labels: Any, *, n_resamples: int, seed: int) -> dict[str, Interval]:
+        """The scores of entities with 95% intervals over rows; none if the class names mark none.
+
+        Args:
+            predictions (`np.ndarray` of shape `(N, T, C)`): Logits.
+            labels (`np.ndarray` of shape `(N, T)`): Tags, -100 for tokens without one.
+            n_resamples (`int`): See [`functional.entity_intervals`].
+            seed (`int`): Of the resamples.
+        """
+        if not self._marks:
+            return {}
+        labels = as_tensor(labels)
+        tags = (self._tags(classes, labels) for classes in (as_tensor(predictions).argmax(-1), labels))
+        return entity_intervals(*tags, n_resamples=n_resamples, seed=seed)
 
     def _tags(self, classes: torch.Tensor, labels: torch.Tensor) -> list[list[str]]:
         """Names of the classes of each row's tagged tokens."""

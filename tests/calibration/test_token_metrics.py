@@ -8,7 +8,8 @@ from transformers import EvalPrediction
 
 from logitmix_nlp.calibration.metrics import calibration_metrics, compute_metrics_for
 from logitmix_nlp.calibration.token_metrics import TokenMetrics
-from logitmix_nlp.functional.entities import count_entities, entity_scores
+from logitmix_nlp.functional.entities import count_entities, entity_intervals, entity_scores
+from logitmix_nlp.publishing.card.results import score_metrics
 
 NAMES = ("O", "B-x", "I-x")
 RANDOM = np.random.default_rng(0)
@@ -42,6 +43,17 @@ def test_batches_of_any_width_score_as_the_whole(make):
             EvalPrediction(torch.tensor(LOGITS[rows]), torch.tensor(LABELS[rows])), compute_result=rows.stop == 6
         )
     assert last == pytest.approx(whole, abs=1e-12)
+
+
+def test_a_card_draws_counts_of_sentences_again_and_not_the_words(monkeypatch):
+    """A thousand calls would take minutes for a thousand sentences."""
+    metrics, scores = TokenMetrics(NAMES), {"precision": 0.25, "f1": 0.2}
+    monkeypatch.setattr(TokenMetrics, "__call__", None)
+    found = {one.name: one for one in score_metrics(metrics, scores, LOGITS, LABELS, 50)}
+    names, tagged = np.array(NAMES), LABELS != -100
+    rows = [[names[row[has]].tolist() for row, has in zip(c, tagged)] for c in (LOGITS.argmax(-1), LABELS)]  # noqa: B905
+    expected = entity_intervals(*rows, n_resamples=50, seed=0)
+    assert {name: (one.low, one.high) for name, one in found.items()} == {name: expected[name][1:] for name in scores}
 
 
 @pytest.mark.parametrize("make", [lambda: TokenMetrics(NAMES, 7), lambda: compute_metrics_for(7)])

@@ -15,6 +15,7 @@ from transformers import EvalPrediction
 
 from logitmix_nlp.calibration.metrics import tagged_tokens
 from logitmix_nlp.calibration.stored_temperature import TEMPERATURE_KEY
+from logitmix_nlp.calibration.token_metrics import TokenMetrics
 from logitmix_nlp.functional.bootstrap import Interval, bootstrap_intervals
 from logitmix_nlp.functional.checks import IGNORED, REGRESSION
 from logitmix_nlp.functional.metrics import metric_intervals
@@ -119,7 +120,9 @@ def score_metrics(
         return {name: metrics[name] if _is_number(metrics.get(name)) else math.nan for name in scores}
 
     arrays = isinstance(predictions, np.ndarray) and isinstance(labels, np.ndarray)
-    if scores and arrays and n_resamples and compute_metrics is not None:
+    if arrays and n_resamples and isinstance(compute_metrics, TokenMetrics):  # to call it for each would take minutes
+        ends = _ends(compute_metrics.intervals(predictions, labels, n_resamples=n_resamples, seed=SEED))
+    elif scores and arrays and n_resamples and compute_metrics is not None:
         # The user's function may warn of single resamples, such as one without a class, or fail on them.
         with suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
