@@ -74,7 +74,7 @@ def check_texts(args: Any) -> None:
     if args.output_dir is not None and not str(args.output_dir).strip():
         raise ValueError("output_dir is empty: give the folder that the results go to, '.' for this one.")
     for name in (*JSON_FIELDS, *FILE_FIELDS):
-        value = getattr(args, name)
+        value = getattr(args, name, None)  # some are of later versions of Transformers than the lowest
         if not isinstance(value, str):
             continue
         if value.startswith("{"):

@@ -3,12 +3,14 @@
 
 import base64
 import math
+from types import SimpleNamespace
 
 import pytest
 import tiny
 
 from logitmix_nlp.functional.checks import MOST_BINS, check_bins
 from logitmix_nlp.mixing.outputs import SetupError
+from logitmix_nlp.training.stock_arguments import check_texts
 
 NAN, INF = math.nan, math.inf
 BATCHES = ("per_device_train_batch_size", "per_device_eval_batch_size")
@@ -168,3 +170,8 @@ def test_a_search_for_overflows_runs_or_says_what_it_needs(tmp_path):
     run = tiny.trainer(tmp_path, tiny.rows(8), eager, **settings)
     run.train()
     assert run.state.global_step == 2
+
+
+def test_arguments_that_an_older_version_lacks_are_not_missed(tmp_path):
+    fields = {name: value for name, value in vars(tiny.arguments(tmp_path)).items() if "checkpointing" not in name}
+    check_texts(SimpleNamespace(**fields))
