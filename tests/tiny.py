@@ -5,11 +5,21 @@ import os
 
 import torch
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, TrainerCallback
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 
 VOCABULARY = 101
+# The field of `TrainingArguments` was called gradient_checkpointing before Transformers 5.23.
+CHECKPOINTING = (
+    f"{'activation' if hasattr(TrainingArguments, 'activation_checkpointing') else 'gradient'}_checkpointing"
+)
 
 
 def device() -> str:

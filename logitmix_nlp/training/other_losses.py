@@ -64,7 +64,8 @@ def check_overrides(trainer_class: type, base: type) -> None:
 def own_names(base: type) -> set[str]:
     """Names of attributes that a mixin adds to those of `Trainer`, also on its instances."""
     classes = [cls for cls in base.__mro__ if cls is not object]
-    return {name for cls in classes for name in (*vars(cls), *inspect.get_annotations(cls))} - {*dir(Trainer)}
+    names = {name for cls in classes for name in (*vars(cls), *inspect.get_annotations(cls))} - {*dir(Trainer)}
+    return {name for name in names if not name.startswith("__")}  # what Python gives every class
 
 
 def refuse_names(owner: str, names: Iterable[str], base: type) -> None:

@@ -39,7 +39,7 @@ def learn(tmp_path, method, **switch):
 def test_bf16_and_activation_checkpointing(tmp_path, shares, method):
     plain, gradients = learn(tmp_path, method)
     wanted = list(shares)
-    lines, found = learn(tmp_path, method, activation_checkpointing=True)
+    lines, found = learn(tmp_path, method, **{tiny.CHECKPOINTING: True})
     for line, other in zip(plain, lines, strict=True):
         assert other == pytest.approx(line, abs=1e-6)
     assert max(tiny.largest_gap(*pair) for pair in zip(gradients, found, strict=True)) < 1e-5

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import samples
+import tiny
 
 from glue_runs.runs.results import is_finished, read_result
 from logitmix_nlp import LogitMixMixin, LogitMixTrainer
@@ -84,7 +85,7 @@ def test_every_argument_counts_that_is_not_said_to_change_nothing(place, call):
 def test_what_changes_nothing_is_no_other_run(place, call):
     before = contents(place)
     flags = ["--logging_steps=7", "--dataloader_num_workers=1", "--save_steps=9", "--max_eval_samples=1"]
-    assert call(*flags, "--activation_checkpointing=false", "--cache_dir=x", "--run_name=y", "--eval_steps=3")[0] == 0
+    assert call(*flags, f"--{tiny.CHECKPOINTING}=false", "--cache_dir=x", "--run_name=y", "--eval_steps=3")[0] == 0
     assert contents(place) == before
 
 

@@ -11,6 +11,7 @@ from transformers import Trainer
 
 from logitmix_nlp import LogitMixMixin, LogitMixTrainer
 from logitmix_nlp.mixing.outputs import SetupError
+from logitmix_nlp.training import other_losses
 
 
 def classes_of_the_page() -> dict:
@@ -115,6 +116,11 @@ def test_names_that_the_mixin_has_taken_are_refused(tmp_path):
         mine = type("Mine", (LogitMixMixin, theirs), {})
         with pytest.raises(SetupError, match="_term_log|_probe of Theirs .* rename"):
             tiny.trainer(tmp_path, tiny.rows(4), trainer_class=mine)
+
+
+def test_what_python_gives_every_class_is_no_name_of_the_mixin(monkeypatch):
+    monkeypatch.setattr(other_losses, "Trainer", type("Bare", (), {}))
+    assert {name for name in other_losses.own_names(LogitMixMixin) if name.startswith("__")} == set()
 
 
 def test_mixing_is_that_of_the_full_trainer(tmp_path):

@@ -14,7 +14,7 @@ from logitmix_nlp.training.stock_arguments import check_texts
 
 NAN, INF = math.nan, math.inf
 BATCHES = ("per_device_train_batch_size", "per_device_eval_batch_size")
-KWARGS = ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs")
+KWARGS = tuple(dict.fromkeys([f"{tiny.CHECKPOINTING}_kwargs", "gradient_checkpointing_kwargs"]))
 ALLOWED = {
     "finite and at least 0", "in [0, 1)", "finite and at least 0, or None for no noise", "a number; 0 clips nothing",
     "a number of steps, -1 for whole epochs", "steps, or a share of training below 1", "steps or epochs",

@@ -113,7 +113,7 @@ def test_rows_and_their_mixtures_share_the_noise_of_neftune(tmp_path, monkeypatc
 def test_the_cache_of_a_decoder_changes_nothing(tmp_path, switch):
     options = {"data_collator": without_types, "remove_unused_columns": False}
     line, gradients = first_step(tmp_path, zoo.build("llama"), tiny.rows(8), **options)
-    cached = {"use_cache": True, "activation_checkpointing": switch != "use_cache"}
+    cached = {"use_cache": True, tiny.CHECKPOINTING: switch != "use_cache"}
     other, found = first_step(tmp_path, zoo.build("llama"), tiny.rows(8), **options, **cached)
     assert terms(other) == pytest.approx(terms(line), abs=1e-6)
     assert tiny.largest_gap(gradients, found) < 1e-6

@@ -51,8 +51,8 @@ def test_compiled_models_mix_too(tmp_path, backend):
 def test_activation_checkpointing_changes_nothing(tmp_path, name, reentrant):
     data = images(name) if name in zoo.IMAGE_MODELS else tiny.rows(8)
     steps = []
-    for switch in ({}, {"activation_checkpointing_kwargs": {"use_reentrant": reentrant}}):
-        options = {"activation_checkpointing": bool(switch), "remove_unused_columns": False, **switch}
+    for switch in ({}, {f"{tiny.CHECKPOINTING}_kwargs": {"use_reentrant": reentrant}}):
+        options = {tiny.CHECKPOINTING: bool(switch), "remove_unused_columns": False, **switch}
         steps.append(first_step(tmp_path, zoo.build(name), data, data_collator=without_types, **options))
     (line, gradients), (other, found) = steps
     assert terms(other) == pytest.approx(terms(line), abs=1e-6)

@@ -147,7 +147,7 @@ def test_gradient_checkpointing_does_not_change_the_gradient(tmp_path):
     for checkpointing in (False, True):
         recorder = tiny.GradientRecorder()
         tiny.trainer(
-            tmp_path, tiny.rows(4), callbacks=[recorder], mix_site="layer:1", activation_checkpointing=checkpointing,
+            tmp_path, tiny.rows(4), callbacks=[recorder], mix_site="layer:1", **{tiny.CHECKPOINTING: checkpointing},
         ).train()  # fmt: skip
         steps.append(recorder.steps[0])
     assert tiny.largest_gap(*steps) < 1e-6
