@@ -163,7 +163,7 @@ def test_every_optimizer_trains_or_names_its_package(tmp_path):
         except (ImportError, ValueError) as error:
             refused[name.value] = str(error)
     assert trained >= HERE
-    assert [error for error in refused.values() if not re.search("nstall|import|upgrade", error)] == []
+    assert [error for error in refused.values() if not re.search("install|import|upgrade", error.lower())] == []
 
 
 KWARGS = {
