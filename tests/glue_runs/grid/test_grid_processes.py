@@ -14,8 +14,9 @@ import filelock
 import pytest
 import samples
 
-from glue_runs.grid.plan import GridArguments, plan_runs
-from glue_runs.runs.record import LOCK_NAME
+from glue_runs.grid import command, worker
+from glue_runs.grid.plan import GridArguments, plan_runs, write_plan
+from glue_runs.runs.record import FLAGS_NAME, LOCK_NAME
 from glue_runs.runs.results import load_results
 from logitmix_nlp.training.checkpoints import last_complete_checkpoint
 
@@ -71,12 +72,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_grid_killed_half_way_redoes_only_what_is_not_finished(folder):
+def test_a_grid_killed_half_way_redoes_only_what_is_not_finished(folder, capsys):
     flags = ["--tasks", "cola", "--methods", "vanilla", "mixup", "--seeds", "1"]
     first, second = plan_runs(
         GridArguments(model=str(folder / "model"), output_dir=str(folder / "runs"), tasks=["cola"],
                       methods=["vanilla", "mixup"], seeds=[1], data_dir=str(folder / "glue")), STEPS
     )  # fmt: skip
+    write_plan(first)
+    assert worker.main(first.folder / FLAGS_NAME) == 0
     with running(grid(folder, *flags)) as killed:
         wait_for(lambda: last_complete_checkpoint(second.folder) is not None or killed.poll() is not None)
     with filelock.FileLock(second.folder / LOCK_NAME, timeout=30):  # its process ends with the grid
@@ -84,9 +87,9 @@ def test_a_grid_killed_half_way_redoes_only_what_is_not_finished(folder):
     assert first.finished
     assert not second.finished
     before = {path: path.stat().st_mtime_ns for path in first.folder.iterdir()}
-    done = subprocess.run(grid(folder, *flags), env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 2 runs are finished already" in done.stderr
+    capsys.readouterr()
+    assert command.main(grid(folder, *flags)[4:]) == 0
+    assert "1 of 2 runs are finished already" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in first.folder.iterdir()} == before
     assert "Resuming from" in (second.folder / "log.txt").read_text()
     assert second.finished
