@@ -61,7 +61,7 @@ class TokenMetrics(ClassificationMetrics):
         Args:
             predictions (`np.ndarray` of shape `(N, T, C)`): Logits.
             labels (`np.ndarray` of shape `(N, T)`): Tags, -100 for tokens without one.
-            n_resamples (`int`): See [`functional.entity_intervals`].
+            n_resamples (`int`): See [`entity_intervals`].
             seed (`int`): Of the resamples.
         """
         if not self._marks:
