@@ -7,9 +7,9 @@ from pathlib import Path
 
 import tiny
 import torch
+from drawn import neighbours
 from safetensors.torch import save_file
 
-from logitmix_nlp.functional import MixPlan
 from logitmix_nlp.mixing import mixers
 
 CLASS_WEIGHTS = [1.0, 3.0, 0.25]
@@ -36,11 +36,6 @@ def model(kind: str) -> torch.nn.Module:
     return tiny.bert(tokens=kind == "tokens")
 
 
-def neighbours(rows, *args, **kwargs):
-    """Pair rows 0-1, 2-3, … so that the pairs do not depend on how rows are dealt to processes and batches."""
-    return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
-
-
 def step(output: Path, kind: str, method: str, count: int, batch_size: int) -> tuple[dict, dict]:
     """The losses and the gradients of one step of two batches on each process."""
     recorder = tiny.GradientRecorder()
@@ -55,7 +50,7 @@ def step(output: Path, kind: str, method: str, count: int, batch_size: int) -> t
     run.train()
     (gradients,) = recorder.steps
     losses = {name: value for name, value in run.state.log_history[0].items() if name.startswith("loss")}
-    return losses, {name.removeprefix("module."): gradient for name, gradient in gradients.items()}
+    return losses, gradients
 
 
 def main(output: Path, count: int, batch_size: int) -> None:

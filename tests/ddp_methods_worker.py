@@ -10,20 +10,12 @@ import pytest
 import texts
 import tiny
 import torch
+from drawn import neighbours
 from processes import launch
 from safetensors.torch import load_file, save_file
 
-from logitmix_nlp.functional import MixPlan, PartialPlan
 from logitmix_nlp.functional.span import Spans
 from logitmix_nlp.mixing import mixers
-
-
-def neighbours(rows, *args, **kwargs):
-    """Pair rows 0-1, 2-3, … so that the pairs do not depend on how rows are dealt to processes and batches."""
-    if kwargs.get("share", 1) == 1:
-        return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
-    own = torch.arange(0, rows, 2)
-    return PartialPlan(own ^ 1, torch.full(own.shape, 0.3), own)
 
 
 def first_words(segments, plan, generator):
@@ -56,11 +48,8 @@ def learn(output: Path, name: str, method: str, batch_size: int, accumulation: i
     )  # fmt: skip
     run.train()
     log = [{k: v for k, v in line.items() if k.startswith("loss")} for line in run.state.log_history[:-1]]
-    weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])
-    everyone = run.accelerator.gather(weights.reshape(1, -1))
-    in_sync = all(torch.equal(everyone[0], other) for other in everyone)
-    steps = [{key.removeprefix("module."): g for key, g in step.items()} for step in recorder.steps]
-    return {"log": log, "in_sync": in_sync, "world_size": run.accelerator.num_processes}, steps
+    record = {"log": log, "in_sync": tiny.in_sync(run), "world_size": run.accelerator.num_processes}
+    return record, recorder.steps
 
 
 def main(output: Path, *cases: tuple[str, str]) -> None:

@@ -6,16 +6,10 @@ import os
 from pathlib import Path
 
 import tiny
-import torch
+from drawn import neighbours
 from safetensors.torch import save_file
 
-from logitmix_nlp.functional import MixPlan
 from logitmix_nlp.mixing import mixers
-
-
-def neighbours(rows, *args, **kwargs):
-    """Pair rows 0-1, 2-3, … so that the pairs do not depend on how rows are dealt to processes."""
-    return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
 
 
 def main(output: Path, method: str, batch_size: int, accumulation: int, switches: dict | None = None) -> None:
@@ -27,17 +21,15 @@ def main(output: Path, method: str, batch_size: int, accumulation: int, switches
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None, **(switches or {}),
     )  # fmt: skip
     run.train()
-    weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])
-    everyone = run.accelerator.gather(weights.reshape(1, -1))
+    in_sync = tiny.in_sync(run)
     if run.is_world_process_zero():
         log = [{k: v for k, v in line.items() if k.startswith("loss")} for line in run.state.log_history[:-1]]
         record = {
             "log": log,
             "world_size": run.accelerator.num_processes,
-            "ranks_in_sync": all(torch.equal(everyone[0], other) for other in everyone),
+            "ranks_in_sync": in_sync,
         }
         for step, gradients in enumerate(recorder.steps):
-            names = {name.removeprefix("module."): value for name, value in gradients.items()}
-            save_file(names, output / f"gradients-{step}.safetensors")
+            save_file(gradients, output / f"gradients-{step}.safetensors")
         (output / "record.json").write_text(json.dumps(record))
     run.accelerator.wait_for_everyone()

@@ -124,7 +124,7 @@ def trainer(output_dir, data, model=None, trainer_class=LogitMixTrainer, **overr
 
 
 class GradientRecorder(TrainerCallback):
-    """Keep the gradients that each optimizer step is about to use."""
+    """Keep the gradients that each optimizer step is about to use, by the names of the model's own parameters."""
 
     def __init__(self):
         self.steps: list[dict[str, torch.Tensor]] = []
@@ -132,7 +132,16 @@ class GradientRecorder(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         """Copy the gradients."""
         parameters = model.named_parameters()
-        self.steps.append({name: p.grad.clone() for name, p in parameters if p.grad is not None})
+        self.steps.append(
+            {name.removeprefix("module."): p.grad.clone() for name, p in parameters if p.grad is not None}
+        )
+
+
+def in_sync(run: LogitMixTrainer) -> bool:
+    """Whether all processes have the same weights, which each of them must ask."""
+    weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])
+    everyone = run.accelerator.gather(weights.reshape(1, -1))
+    return all(torch.equal(everyone[0], other) for other in everyone)
 
 
 def learnt(run: LogitMixTrainer) -> dict[str, torch.Tensor]:

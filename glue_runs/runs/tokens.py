@@ -28,7 +28,7 @@ from logitmix_nlp.calibration.metrics import first_output, tagged_tokens
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, Columns, stored_columns, with_trained
 from logitmix_nlp.evaluation.data.lines import counted
 from logitmix_nlp.evaluation.data.words import TAGS, check_words, encode_tags, word_columns
-from logitmix_nlp.functional.entities import are_entity_tags
+from logitmix_nlp.functional.entities import OUTSIDE, are_entity_tags
 from logitmix_nlp.publishing.card import CardOptions
 from logitmix_nlp.publishing.card_trainer import SPEED
 from logitmix_nlp.training.tokenizers import check_length, load_word_tokenizer
@@ -38,7 +38,6 @@ __all__ = ["TokenDataArguments", "Tokens"]
 
 logger = logging.getLogger(__name__)
 
-OUTSIDE = "O"
 SITE = "layer:-2"  # behind the last layer of most models for tokens only affine maps follow
 
 

@@ -20,7 +20,18 @@ Args:
 """
 
 
-class ArrayMetric(evaluate.Metric):
+class _MemoryMetric(evaluate.Metric):
+    """An `evaluate.Metric` without files: it keeps its rows in memory."""
+
+    def __init__(self, config_name: str | None = None) -> None:
+        super().__init__(config_name=config_name, keep_in_memory=True)
+
+    def _build_data_dir(self) -> str:
+        """Where files would lie; the base class makes the folder."""
+        return self._data_dir_root
+
+
+class ArrayMetric(_MemoryMetric):
     """An `evaluate.Metric` that keeps its rows in memory as the arrays they came as: none is rounded, no file is made.
 
     It is of one process and takes no `num_process`: it scores the rows that this process gave it. In a distributed
@@ -32,15 +43,11 @@ class ArrayMetric(evaluate.Metric):
     """
 
     def __init__(self, config_name: str | None = None) -> None:
-        super().__init__(config_name=config_name, keep_in_memory=True)
+        super().__init__(config_name)
         self._batches: list[tuple[np.ndarray, np.ndarray]] = []
 
     def __len__(self) -> int:
         return sum(len(references) for _, references in self._batches)
-
-    def _build_data_dir(self) -> str:
-        """Where files would lie; the base class makes the folder."""
-        return self._data_dir_root
 
     def add(
         self, *, prediction: Any = None, reference: Any = None, predictions: Any = None, references: Any = None
@@ -119,19 +126,12 @@ class CalibrationMetric(ArrayMetric):
         return calibration_metrics(predictions, references, self.n_bins, from_logits=self.from_logits)
 
 
-class EntityMetric(evaluate.Metric):
+class EntityMetric(_MemoryMetric):
     """Precision, recall and F1 of named entities, and the accuracy of the tags, as seqeval's default mode counts.
 
     `predictions` and `references` are lists of tags, such as `["O", "B-person", "I-person"]`, one for each sentence.
     Besides the overall metrics there is an entry for each type of entity, as in seqeval. Rows are kept in memory.
     """
-
-    def __init__(self) -> None:
-        super().__init__(keep_in_memory=True)
-
-    def _build_data_dir(self) -> str:
-        """Where files would lie; the base class makes the folder."""
-        return self._data_dir_root
 
     def _info(self) -> evaluate.MetricInfo:
         tags = datasets.Sequence(datasets.Value("string"))

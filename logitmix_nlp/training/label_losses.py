@@ -81,6 +81,7 @@ class LabelLossMixin:
                 sizes[0, place] = sum(weight.sum() for weight in weights)
         total = self.accelerator.gather(sizes).sum(0)
         total = torch.where(total > 0, total, 1.0)  # of nothing, the sums are 0 too
+        self._mixture_weight = 1.0
         if self.args.mix_share < 1.0:  # terms of mixtures are means over the mixtures of the step, not over its rows
             alone = self.accelerator.num_processes == 1  # else the host must wait for what the others have
             self._mixture_weight = sum(rows) / max(sum(mixtures), 1) if alone else (total[0] / total[1]).item()

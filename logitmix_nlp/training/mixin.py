@@ -215,11 +215,12 @@ class LogitMixMixin(LabelLossMixin, SoftHeadMixin, CheckedMixin):
         """
         inputs = dict(inputs)
         labels = inputs.pop("labels")
+        problem_type = self._problem_type(labels)
         if not model.training:
-            check_label_values(labels, self._num_labels, self._problem_type(labels))
+            check_label_values(labels, self._num_labels, problem_type)
             outputs = model(**inputs)
             logits = scale_outputs(logits_of(outputs, model), self._temperature)
-            row_loss = self._row_loss(self._problem_type(labels), smooth=False)
+            row_loss = self._row_loss(problem_type, smooth=False)
             rows, label_sizes = row_loss.rows(logits, labels), row_loss.weights(labels)
             loss, self._weighed = reduce_rows(rows, "mean", label_sizes), None
             if label_sizes is not None:
@@ -233,7 +234,7 @@ class LogitMixMixin(LabelLossMixin, SoftHeadMixin, CheckedMixin):
         outputs, clean, mixed, plan = self._forward(model, inputs, len(labels), mixture, site, weights)
         clean_logits, clean_soft = split_logits(clean, self._num_labels)
         mixed_logits, mixed_soft = split_logits(mixed, self._num_labels)
-        row_loss = self._row_loss(self._problem_type(labels))
+        row_loss = self._row_loss(problem_type)
         parts = mixing_loss_parts(
             clean_logits, mixed_logits, labels, plan, **weights.as_dict(), **self.args.loss_options,
             clean_soft=clean_soft, mixed_soft=mixed_soft, label_lam=label_lam, row_loss=row_loss, reduction="sum",
@@ -305,7 +306,7 @@ class LogitMixMixin(LabelLossMixin, SoftHeadMixin, CheckedMixin):
         )
         if not weights.needs_mixed:
             return None, None, weights, None
-        scale = self._mixture_weight if args.mix_share < 1.0 else 1.0
+        scale = self._mixture_weight
         weights = replace(weights, mix_weight=scale * weights.mix_weight, sim_weight=scale * weights.sim_weight)
         generator = step_generator(*counters, rank=self.accelerator.process_index)
         mixture, label_lam = draw_mixture(

@@ -2,6 +2,7 @@
 """Class weights, losses of one's own and soft labels: a step learns what a plain loop over all its rows would."""
 
 import ddp_losses_worker as worker
+import drawn
 import numpy as np
 import pictures
 import processes
@@ -68,7 +69,7 @@ def reference(kind, method, count):
 @pytest.mark.parametrize("method", worker.METHODS)
 @pytest.mark.parametrize("kind", worker.KINDS)
 def test_a_step_of_four_and_two_rows_is_one_of_six(tmp_path, monkeypatch, kind, method):
-    monkeypatch.setattr(mixers, "sample_plan", worker.neighbours)
+    monkeypatch.setattr(mixers, "sample_plan", drawn.neighbours)
     losses, gradients = worker.step(tmp_path, kind, method, 6, 4)
     expected, expected_gradients = reference(kind, method, 6)
     assert losses == pytest.approx(expected, abs=1e-5)

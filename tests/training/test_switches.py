@@ -8,18 +8,15 @@ import tiny
 import torch
 import zoo
 from datasets import Dataset
+from drawn import neighbours
 from transformers import default_data_collator
 
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.functional import MixPlan
 from logitmix_nlp.mixing import mixers
 
 
 @pytest.fixture(autouse=True)
 def _pairs(monkeypatch):
-    def neighbours(rows, *args, **kwargs):
-        return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
-
     monkeypatch.setattr(mixers, "sample_plan", neighbours)
 
 

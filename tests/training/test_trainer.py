@@ -8,21 +8,13 @@ import torch
 from transformers import AutoModelForSequenceClassification, Trainer
 
 from logitmix_nlp import LogitMixTrainer
-from logitmix_nlp.functional import MixPlan, PartialPlan, mixing_loss_parts, mixture_count, sample_plan
+from logitmix_nlp.functional import mixing_loss_parts, mixture_count, sample_plan
 from logitmix_nlp.mixing import mixers
 from logitmix_nlp.mixing.probe import probe
 from logitmix_nlp.mixing.site_mixer import SiteMixer
 from logitmix_nlp.mixing.sites import find_sites
 
 BALANCED = {"mix_weight": 0.7, "cls_weight": 1.3, "sim_weight": 0.4}
-
-
-def neighbours(rows, *args, **kwargs):
-    """Plan that pairs rows 0-1, 2-3, … so that it is the same however an even number of rows is cut into batches."""
-    if kwargs.get("share", 1) == 1:
-        return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.3))
-    own = torch.arange(0, rows, 2)
-    return PartialPlan(own ^ 1, torch.full(own.shape, 0.3), own)
 
 
 def test_vanilla_is_a_plain_loop_of_cross_entropy(tmp_path):
@@ -48,14 +40,14 @@ def test_vanilla_is_a_plain_loop_of_cross_entropy(tmp_path):
 
 @pytest.mark.parametrize("kind", ["single", "multi", "regression"])
 def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(mixers, "sample_plan", neighbours)
+    monkeypatch.setattr(mixers, "sample_plan", drawn.neighbours)
     labels = 1 if kind == "regression" else 3
     config = {"problem_type": "multi_label_classification"} if kind == "multi" else {}
     data = tiny.rows(4, kind=kind)
     model = tiny.bert(num_labels=labels, **config)
     batch = tiny.collate(data)
     targets = batch.pop("labels")
-    plan = neighbours(4)
+    plan = drawn.neighbours(4)
     mixer = SiteMixer(model)
     with mixer.installed():
         probe(mixer, model, batch, 4, find_sites(model, "layer:1"), needs_similarity=True)
@@ -81,7 +73,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_functional_core(tmp_path, 
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (2, 4)])
 def test_accumulation_does_not_change_the_gradient(tmp_path, monkeypatch, method, share, batch_size, accumulation):
     """8 rows at once against 4+4 and 2+2+2+2; the last window is short: 6 rows, 4+2, 2+2+2."""
-    monkeypatch.setattr(mixers, "sample_plan", neighbours)
+    monkeypatch.setattr(mixers, "sample_plan", drawn.neighbours)
     data, runs = tiny.rows(22), []
     for size, windows in ((8, 1), (batch_size, accumulation)):
         recorder = tiny.GradientRecorder()
