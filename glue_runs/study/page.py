@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glue_runs.study.analysis import HIGHER_IS_BETTER, Comparison, compare, seeds_of
 from glue_runs.study.plan import CHOICE, Rows, Study, chosen_rates
 from glue_runs.study.rows import read_ensembles, read_rows
@@ -65,7 +67,7 @@ def write_page(study: Study, results: Path) -> None:
 
 
 def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison]]) -> dict[str, Any]:
-    """What a program may want to know: runs, learning rates, and every comparison with its verdict."""
+    """What a program may want to know: runs, learning rates, means over seeds, every comparison with its verdict."""
     summaries = {}
     for name, comparisons in families.items():
         about = study.values["analysis"]["families"][name]
@@ -76,7 +78,19 @@ def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison
             "comparisons": entries,
             "not_run": len(comparisons) - len(run),
         }
-    return {"runs": len(rows), "learning_rates": chosen_rates(study, rows), "families": summaries}
+    cells = seeds_of(study, rows)
+    means = [
+        {"task": task, "regime": regime, "method": method, "seeds": sorted(cells[task, regime, method])}
+        | {name: float(np.mean(values)) for name, values in _columns(cells[task, regime, method]).items()}
+        for task, regime, method in sorted(cells)
+    ]
+    rates = chosen_rates(study, rows)
+    return {"runs": len(rows), "learning_rates": rates, "means": means, "families": summaries}
+
+
+def _columns(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Each metric of the tables in all seeds of a method."""
+    return {name: [row[name] for row in runs.values()] for name in COLUMNS if all(name in row for row in runs.values())}
 
 
 def _entry(one: Comparison) -> dict[str, Any]:

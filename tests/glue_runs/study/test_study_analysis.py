@@ -166,6 +166,8 @@ def test_the_page_says_what_the_rows_show(made):
     assert "| longer | **87.5** ± 17.7 |" in page
     summary = json.loads(results.with_name("summary.json").read_text())
     assert summary["learning_rates"] == {"pets": 0.02}
+    longer = next(one for one in summary["means"] if one["method"] == "longer")
+    assert (longer["seeds"], longer["score"], longer["after_nll"]) == ([1, 2], 0.875, pytest.approx(0.45))
     verdicts = {one["figure"]: one["verdict"] for one in summary["families"]["a"]["comparisons"]}
     assert verdicts == {"score": verdicts["score"], "after_nll": "better", "ece": "not judged"}
     for name in ("forest-a.svg", "forest-a-dark.svg"):
