@@ -64,7 +64,8 @@ def write_run(
             save_predictions(folder / f"{prefix}_predictions.parquet", range(rows), labels, logits)
     if history is not None:
         (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}))
-    flags = {"model_name_or_path": "tiny-bert", "task_name": task, "seed": seed, "learning_rate": 2e-5, **dict(config)}
+    flags = {"model_name_or_path": "tiny-bert", "task_name": task, "seed": seed, "learning_rate": 2e-5}
+    flags |= {"mix_method": method.split("/")[0], **dict(config)}
     command = ["python", "-m", "glue_runs.runs.run", "--task_name", task, "--seed", str(seed)]
     metrics = {name: value for name, value in {**found, **metrics}.items() if value is not None}
     write_result(folder, RunResult(task, method, seed, metrics, flags, command, VERSIONS, 120.0))

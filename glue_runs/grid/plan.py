@@ -11,9 +11,9 @@ import filelock
 
 from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.command_line import given_flags, to_flags
-from glue_runs.runs.recipe import RECIPE, equal_compute, folder_name, method_flags
+from glue_runs.runs.recipe import PAPER_SITE, RECIPE, equal_compute, folder_name, method_flags, parse_method
 from glue_runs.runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
-from glue_runs.runs.results import GRID_NAME, is_finished, read_grid
+from glue_runs.runs.results import GRID_NAME, is_finished, read_grid, with_site
 from glue_runs.runs.texts import Texts
 from glue_runs.tasks.glue import PAPER_TASKS, get_task
 from logitmix_nlp.publishing.hub.secrets import without_credentials
@@ -136,7 +136,8 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
                     "data_dir": _place(args.data_dir),
                 }
                 how = {"report_as": method, "seed": seed, "output_dir": str(folder)}
-                flags = {**where, **method_flags(method, common), **how}
+                own = with_site({**common, **parse_method(method)}, PAPER_SITE)
+                flags = {**where, **method_flags(method, own), **how}
                 flags = given_flags(Texts.arguments, to_flags(flags))  # of the type and in the order of the result's
                 runs.append(PlannedRun(task, method, seed, folder, flags))
     return runs

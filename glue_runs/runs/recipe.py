@@ -11,7 +11,7 @@ from glue_runs.runs.command_line import given_flags, suggestion, to_flags
 from logitmix_nlp import LogitMixTrainingArguments
 from logitmix_nlp.training.methods import get_method
 
-__all__ = ["RECIPE", "equal_compute", "folder_name", "method_flags", "parse_method"]
+__all__ = ["PAPER_SITE", "RECIPE", "equal_compute", "folder_name", "method_flags", "parse_method"]
 
 _NOT_OF_A_METHOD = ("hub_token", "output_dir", "seed", "do_train", "do_eval", "do_predict", "resume_from_checkpoint")
 # Checked where the run is, not where it is planned
@@ -36,6 +36,9 @@ RECIPE: Mapping[str, Any] = {
     "save_predictions": True,
     "keep_weights": False,
 }
+# "We also follow the same practice using the same hyperparameters as [Sun et al., 2020]", who mix what the last layer
+# returns; the default of `logitmix` is another.
+PAPER_SITE = "input|layer:-1"
 
 
 def parse_method(spec: str) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import pyarrow.parquet as parquet
 import torch
 
 from glue_runs.runs.content import MODEL_PLACES, differences, digests
+from glue_runs.runs.recipe import PAPER_SITE
 from glue_runs.tasks.glue import get_task
 from logitmix_nlp.publishing.hub.secrets import without_credentials
+from logitmix_nlp.training.methods import get_method
 from logitmix_nlp.training.neutral_arguments import is_neutral
 from logitmix_nlp.whole_files import read_object, write_json
 
@@ -28,6 +30,7 @@ __all__ = [
     "load_results",
     "read_grid",
     "read_result",
+    "with_site",
     "write_result",
 ]
 
@@ -148,7 +151,9 @@ def read_result(folder: str | Path) -> RunResult:
     try:
         values = without_credentials(read_object(path))
         _check(values, OF_A_RESULT)
-        return RunResult(**{**values, "folder": Path(folder)})
+        result = RunResult(**{**values, "folder": Path(folder)})
+        # Results from before the default of logitmix changed do not name its site.
+        return replace(result, config=with_site(result.config, PAPER_SITE))
     except (ValueError, TypeError) as error:
         said = str(error).removeprefix(f"{path} is damaged: ")
         raise ValueError(
@@ -207,13 +212,18 @@ def is_finished(folder: str | Path, flags: Mapping[str, Any]) -> bool:
         result = read_result(folder)
     except (FileNotFoundError, ValueError):
         return False
-    config, flags = result.config, without_credentials(dict(flags))
+    config, flags = result.config, with_site(without_credentials(dict(flags)), get_method("logitmix").mix_site)
     before, now = deciding_flags(config), deciding_flags(flags)
     unset = dict.fromkeys({**before, **now})
     content = digests(flags, [name for name in result.content if name not in MODEL_PLACES])
     return not differences({**unset, **before}, {**unset, **now}, result.content, content) and all(
         config.get(name, default) or not flags.get(name, default) for name, default in _MORE.items()
     )
+
+
+def with_site(flags: Mapping[str, Any], site: str) -> dict[str, Any]:
+    """The flags of a run; those of `logitmix` say where it mixes, at `site` if they did not."""
+    return {**({"mix_site": site} if flags.get("mix_method", "logitmix") == "logitmix" else {}), **flags}
 
 
 def deciding_flags(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from glue_runs.runs.command_line import given_flags, to_flags
 from glue_runs.runs.job import Job, prepare
 from glue_runs.runs.modality import Modality
 from glue_runs.runs.record import drop_weights, without_secrets
-from glue_runs.runs.results import RunResult, installed_versions, write_result
+from glue_runs.runs.results import RunResult, installed_versions, with_site, write_result
 from glue_runs.runs.texts import Texts
 from glue_runs.tasks.description import drop_missing_labels
 from glue_runs.tasks.scores import predicted
@@ -186,7 +186,7 @@ def finish(job: Job, config: dict[str, Any], seconds: float) -> int:
             method=job.output_args.report_as or args.mix_method,
             seed=args.seed,
             metrics=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
-            config=config,
+            config=with_site(config, args.mix_site),
             command=command,
             versions=installed_versions(),
             seconds=seconds,

@@ -38,7 +38,9 @@ __all__ = ["TokenDataArguments", "Tokens"]
 
 logger = logging.getLogger(__name__)
 
-SITE = "layer:-2"  # behind the last layer of most models for tokens only affine maps follow
+SITE = (
+    "layer:-2"  # only affine maps follow the last layer of most models for tokens; embeddings cost twice a plain step
+)
 
 
 @dataclass
@@ -67,10 +69,10 @@ class Tokens(Texts):
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> tuple[Any, ...]:
-        """Parse flags; of the method's own sites, the last layer is left out where it is no use to tokens."""
+        """Parse flags; of a method's own sites, those of no use to tokens are replaced or left out."""
         parsed = super().parse(argv)
         args = parsed[-1]
-        if args.sim_weight and "mix_site" in args.filled and args.mix_site.endswith("layer:-1"):
+        if args.sim_weight and "mix_site" in args.filled and args.mixer == "mixup":
             args.mix_site = SITE
         elif "mix_site" in args.filled:
             args.mix_site = args.mix_site.removesuffix(",layer:12/12")

@@ -90,7 +90,8 @@ def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison
 
 def _columns(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, list[float]]:
     """Each metric of the tables in all seeds of a method."""
-    return {name: [row[name] for row in runs.values()] for name in COLUMNS if all(name in row for row in runs.values())}
+    rows = runs.values()
+    return {name: [row[name] for row in rows] for name in COLUMNS if all(name in row for row in rows)}
 
 
 def _entry(one: Comparison) -> dict[str, Any]:

@@ -151,6 +151,14 @@ def test_words_that_cannot_be_scored_are_refused_before_training(run, tmp_path, 
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("method", ["logitmix", "logitmix_m"])
+def test_logitmix_takes_the_layer_before_the_last_where_no_site_is_named(run, tmp_path, method):
+    given = [flag for flag in run[1] if not flag.startswith(("--output", "--test", "--mix", "--do_predict"))]
+    given += [f"--mix_method={method}", f"--output_dir={tmp_path}"]
+    assert Tokens.parse(given)[-1].mix_site == "layer:-2"
+    assert Tokens.parse([*given, "--mix_site=embeddings"])[-1].mix_site == "embeddings"
+
+
 def test_tmix_leaves_out_the_last_layer_where_no_site_is_named(run, tmp_path):
     given = [flag for flag in run[1] if not flag.startswith(("--output", "--test", "--mix", "--do_predict"))]
     settings = Tokens.parse([*given, "--mix_method=tmix", f"--output_dir={tmp_path}"])[-1]

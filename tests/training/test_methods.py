@@ -56,7 +56,7 @@ def test_every_preset_says_how_where_and_how_much_it_mixes():
     assert {name: (row.mixer, row.mix_alpha, row.mix_site, row.mix_prob) for name, row in MIX_METHODS.items()} == {
         "vanilla": ("mixup", 3.0, own, 1.0),
         "mixup": ("mixup", 3.0, own, 1.0),
-        "logitmix": ("mixup", 3.0, own, 1.0),
+        "logitmix": ("mixup", 3.0, "input|embeddings", 1.0),
         "logitmix_m": ("mixup", 3.0, own, 1.0),
         "logitmix_c": ("cutmix", 1.0, pixels, 1.0),
         "logitmix_p": ("puzzlemix", 1.0, pixels, 1.0),

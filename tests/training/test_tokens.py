@@ -65,7 +65,7 @@ def test_mixers_that_move_tokens_are_refused(tmp_path, method):
 
 def test_similarity_needs_more_than_the_last_layer(tmp_path):
     with pytest.raises(ValueError, match="At layer:3 the similarity term is identically zero in BertForToken"):
-        trainer(tmp_path).train()
+        trainer(tmp_path, mix_method="logitmix_m").train()
 
 
 def test_a_model_of_rows_is_refused(tmp_path):

@@ -8,8 +8,9 @@ from glue_runs.grid import command as grid_command
 from glue_runs.grid import worker
 from glue_runs.grid.plan import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
 from glue_runs.runs.record import without_secrets
-from glue_runs.runs.results import GRID_NAME, RunResult, read_result, write_result
+from glue_runs.runs.results import GRID_NAME, RunResult, is_finished, read_result, write_result
 from glue_runs.runs.texts import Texts
+from logitmix_nlp import LogitMixTrainingArguments
 
 
 def arguments(folder, **given):
@@ -73,6 +74,29 @@ def test_a_run_is_finished_when_its_result_is_of_the_same_flags(tmp_path):
     assert run.finished
     assert not plan_runs(arguments(tmp_path), ["--max_steps", "5"])[0].finished
     assert not plan_runs(arguments(tmp_path, model="other"))[0].finished
+
+
+def test_the_grid_mixes_where_the_paper_does_unless_told_otherwise(tmp_path):
+    runs = {run.method: run for run in plan_runs(arguments(tmp_path, methods=["mixup", "logitmix", "span"]))}
+    assert LogitMixTrainingArguments(str(tmp_path)).mix_site == "input|embeddings"
+    assert runs["logitmix"].flags["mix_site"] == "input|layer:-1"
+    assert "mix_site" not in runs["mixup"].flags
+    assert "mix_site" not in runs["span"].flags
+    own = plan_runs(arguments(tmp_path, methods=["logitmix", "logitmix/mix_site=layer:2"]), ["--mix_site", "layer:1"])
+    assert [run.flags["mix_site"] for run in own[:2]] == ["layer:1", "layer:2"]
+
+
+def test_a_result_that_names_no_site_is_of_the_site_that_logitmix_had(tmp_path):
+    (run,) = plan_runs(arguments(tmp_path, tasks=["cola"], methods=["logitmix"], seeds=[1]))
+    finish(run)
+    path = run.folder / "result.json"
+    result = json.loads(path.read_text())
+    del result["config"]["mix_site"]
+    path.write_text(json.dumps(result))
+    assert run.finished
+    assert read_result(run.folder).config["mix_site"] == "input|layer:-1"
+    flags = {name: value for name, value in run.flags.items() if name != "mix_site"}
+    assert not is_finished(run.folder, flags)  # a script whose default is now another site
 
 
 def test_passwords_in_addresses_are_not_written_and_the_run_is_the_same(tmp_path):

@@ -273,7 +273,7 @@ def test_what_was_run_is_told(root):
         "Model": "tiny-bert",
         "Data": "nyu-mll/glue from the Hub",
         "Flags of all runs": "bf16=True",
-        "Flags set per run": "learning_rate",
+        "Flags set per run": "learning_rate, mix_method",
         "Versions": "python 3.11.2, torch 2.13.0",
         "Training time": "3.3 minutes in all",
         "Made by": "run 'a b'",

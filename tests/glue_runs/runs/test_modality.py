@@ -80,7 +80,7 @@ RUN_OF_TEXTS = {
     "pad_to_max_length": False,
     "mix_method": "logitmix",
     "mixer": "mixup",
-    "mix_site": "input|layer:-1",
+    "mix_site": "input|embeddings",
     "mix_alpha": 3.0,
     "cls_weight": 1.0,
     "sim_weight": 1.0,

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The defaults for texts and the tables of README are what the rows of the study of texts say, by its own rules."""
+
+import json
+from pathlib import Path
+
+import tiny
+
+from glue_runs.runs.recipe import method_flags
+from glue_runs.study.plan import read_study
+from logitmix_nlp.mixing.sites import find_sites
+from logitmix_nlp.training.methods import get_method
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "results" / "text"
+SUMMARY = json.loads((PAGE / "summary.json").read_text(encoding="utf-8"))
+PAPER = "logitmix, last"
+
+
+def verdicts(method: str, reference: str, figure: str) -> set[str]:
+    """What the comparisons of question (e) say, over its tasks."""
+    return {
+        one["verdict"]
+        for one in SUMMARY["families"]["e"]["comparisons"]
+        if (one["method"], one["reference"], one["figure"]) == (method, reference, figure)
+    }
+
+
+def better(reference: str) -> list[str]:
+    """Methods that the rule of (e) calls better: NLL after temperature found lower, score not found lower."""
+    methods = dict.fromkeys(
+        one["method"] for one in SUMMARY["families"]["e"]["comparisons"] if one["reference"] == reference
+    )
+    return [
+        method
+        for method in methods
+        if "better" in verdicts(method, reference, "after_nll") and "worse" not in verdicts(method, reference, "score")
+    ]
+
+
+def mean_rank(method: str, others: list[str]) -> float:
+    """Mean rank by NLL after temperature over the tasks and regimes of (e) in which all of them have three seeds."""
+    places = {(one["task"], one["regime"]) for one in SUMMARY["families"]["e"]["comparisons"]}
+    ranks = []
+    for task, regime in places:
+        values = {
+            row["method"]: row["after_nll"]
+            for row in SUMMARY["means"]
+            if (row["task"], row["regime"]) == (task, regime) and len(row["seeds"]) >= 3
+        }
+        if all(other in values for other in others):
+            ranks.append(sorted(values[other] for other in others).index(values[method]))
+    return sum(ranks) / len(ranks)
+
+
+def settings(method: str) -> dict:
+    """Flags of a method of the study."""
+    study = read_study(PAGE / "study.yaml")
+    return method_flags(study.values["methods"][method]["spec"], {})
+
+
+def test_the_default_site_is_the_one_that_the_rule_picks():
+    sites = better(PAPER)
+    best = min(sites, key=lambda method: mean_rank(method, sites))
+    model = tiny.bert(layers=6)
+    assert find_sites(model, get_method("logitmix").mix_site) == find_sites(model, settings(best)["mix_site"])
+
+
+def test_the_papers_site_has_a_name_of_its_own():
+    model = tiny.bert(layers=6)
+    assert find_sites(model, get_method("logitmix_m").mix_site) == find_sites(model, settings(PAPER)["mix_site"])
+
+
+def test_the_default_alpha_is_the_papers_as_no_other_was_found_better():
+    assert not [name for name in (*better("logitmix, embeddings"), *better("logitmix, middle")) if "α" in name]
+    assert get_method("logitmix").mix_alpha == settings(PAPER)["mix_alpha"] == 3.0
