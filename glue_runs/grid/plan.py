@@ -11,11 +11,13 @@ import filelock
 
 from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.command_line import given_flags, to_flags
+from glue_runs.runs.content import DATA_PLACES
 from glue_runs.runs.recipe import PAPER_SITE, RECIPE, equal_compute, folder_name, method_flags, parse_method
 from glue_runs.runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.runs.results import GRID_NAME, is_finished, read_grid, with_site
 from glue_runs.runs.texts import Texts
 from glue_runs.tasks.glue import PAPER_TASKS, get_task
+from glue_runs.tasks.types import OWN
 from logitmix_nlp.publishing.hub.secrets import without_credentials
 from logitmix_nlp.reports.folders import check_folder
 from logitmix_nlp.training.model_folders import check_model_name
@@ -33,8 +35,12 @@ class GridArguments:
 
     model: str = field(metadata={"help": "Folder of a pretrained model, or its name on the Hub."})
     output_dir: str = field(metadata={"help": "Folder of the grid; each run gets TASK/METHOD/seed-N in it."})
-    tasks: list[str] = field(
-        default_factory=lambda: list(PAPER_TASKS), metadata={"help": "GLUE tasks. Default: the eight of the paper."}
+    tasks: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "GLUE tasks. Default: the eight of the paper, or your own data if --train_file or --dataset_name "
+            "follows."
+        },
     )
     methods: list[str] = field(
         default_factory=lambda: ["vanilla", "mixup", "logitmix"],
@@ -57,12 +63,13 @@ class GridArguments:
     )
 
     def __post_init__(self):
-        self.tasks = [get_task(task).name for task in self.tasks]
-        for task in self.tasks:
-            get_task(task).split("train")
+        if self.tasks is not None:
+            self.tasks = [get_task(task).name for task in self.tasks]
+            for task in self.tasks:
+                get_task(task).split("train")
         for name in ("tasks", "methods", "seeds"):
             values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
+            if values is not None and (not values or len(set(values)) < len(values)):
                 raise ValueError(f"--{name} takes one value or several different ones, got: {values}.")
         check_folder(self.output_dir)
         check_model_name(self.model)
@@ -77,7 +84,7 @@ class PlannedRun:
     """One run of the grid.
 
     Args:
-        task (`str`): GLUE task.
+        task (`str`): GLUE task, or `own`.
         method (`str`): Method specification.
         seed (`int`): Random seed.
         folder (`Path`): Where the run goes.
@@ -122,19 +129,23 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
             raise ValueError(
                 f"--{name} would be written to disk; log in with `hf auth login` or set HF_TOKEN instead."
             )
-    common = {**RECIPE, **given}
+    sources = [f"--{name}" for name in ("train_file", "dataset_name") if name in given]
+    if sources and (args.tasks or args.data_dir):
+        glue = "--tasks" if args.tasks else "--data_dir"
+        raise ValueError(f"{sources[0]} is data of your own, {glue} of GLUE: give one of them, a grid for each.")
+    tasks = [OWN] if sources else args.tasks or PAPER_TASKS
+    common = {**RECIPE, **given, **{name: _place(given[name]) for name in DATA_PLACES if name in given}}
     known = {field.name for field in fields(DataArguments)}
-    DataArguments(task_name=args.tasks[0], **{name: value for name, value in common.items() if name in known})
+    first = None if sources else tasks[0]
+    DataArguments(task_name=first, **{name: value for name, value in common.items() if name in known})
     runs = []
     for seed in args.seeds:
-        for task in args.tasks:
+        for task in tasks:
             for method in all_methods(args, common):
                 folder = Path(args.output_dir).resolve() / task / folder_name(method) / f"seed-{seed}"
-                where = {
-                    "model_name_or_path": _place(args.model),
-                    "task_name": task,
-                    "data_dir": _place(args.data_dir),
-                }
+                where = {"model_name_or_path": _place(args.model)}
+                if task != OWN:
+                    where |= {"task_name": task, "data_dir": _place(args.data_dir)}
                 how = {"report_as": method, "seed": seed, "output_dir": str(folder)}
                 own = with_site({**common, **parse_method(method)}, PAPER_SITE)
                 flags = {**where, **method_flags(method, own), **how}
@@ -169,7 +180,8 @@ def write_grid(args: GridArguments, runs: Sequence[PlannedRun], command: Sequenc
     path.parent.mkdir(parents=True, exist_ok=True)
     methods = list(dict.fromkeys(run.method for run in runs))
     labels = {method: EQUAL_COMPUTE for method in methods if method not in args.methods}
-    new = {"tasks": args.tasks, "methods": methods, "seeds": args.seeds, "commands": [list(command)]}
+    tasks = list(dict.fromkeys(run.task for run in runs))
+    new = {"tasks": tasks, "methods": methods, "seeds": args.seeds, "commands": [list(command)]}
     with filelock.FileLock(path.with_name(path.name + ".lock")):
         before = read_grid(path)
         for name, values in new.items():

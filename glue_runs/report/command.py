@@ -12,6 +12,7 @@ from glue_runs.report.grid import ResultGrid, load_grid
 from glue_runs.report.plots import learning_plots, reliability_plots
 from glue_runs.report.tables import calibration_tables, published_tables, score_table, task_table, time_table
 from glue_runs.runs.results import RunResult
+from glue_runs.tasks.types import OWN
 from logitmix_nlp.commands import OneLineParser, refuse
 from logitmix_nlp.publishing.card.facts import is_local_path
 from logitmix_nlp.publishing.hub.public_text import last_part
@@ -43,6 +44,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15, *, 
     models = {str(run.config.get("model_name_or_path", "unknown")) for run in grid.runs.values()}
     short = {last_part(model.rstrip("/\\")) if is_local_path(model) else model for model in models}
     shown = with_ensembles(grid, n_bins) if ensemble else grid
+    is_glue = any(task.name != OWN for task in grid.tasks)
     sections = (
         Section("scores", "Scores", tables=(score_table(shown),)),
         Section(
@@ -67,7 +69,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15, *, 
             plots=tuple(learning_plots(grid)),
         ),
         Section("time", "Training time", tables=tuple(filter(None, [time_table(grid)]))),
-        Section("published", "Published scores", tables=tuple(published_tables())),
+        Section("published", "Published scores", tables=tuple(published_tables() if is_glue else ())),
         Section(
             "runs",
             "Runs",
@@ -77,7 +79,7 @@ def make_report(grid: ResultGrid, n_bootstrap: int = 1000, n_bins: int = 15, *, 
     )
     commands = tuple(shlex.join(run.command) for run in grid.runs.values())
     return Report(
-        f"GLUE: {', '.join(sorted(short))}",
+        f"{'GLUE' if is_glue else 'Own data'}: {', '.join(sorted(short))}",
         _facts(grid),
         tuple(s for s in sections if s.tables or s.plots),
         commands,
@@ -103,7 +105,7 @@ def _facts(grid: ResultGrid) -> tuple[tuple[str, str], ...]:
         ("Runs", f"{len(runs)} finished: {len(grid.tasks)} tasks, {len(grid.methods)} methods, seeds {seeds}"),
         ("Missing", _missing(grid) or "none"),
         ("Model", _distinct(run.config.get("model_name_or_path", "not recorded") for run in runs)),
-        ("Data", _distinct(run.config.get("data_dir") or "nyu-mll/glue from the Hub" for run in runs)),
+        ("Data", _distinct(map(_data, runs))),
     ]
     flags = list(dict.fromkeys(name for run in runs for name in run.config))
     values = {name: [run.config.get(name) for run in runs] for name in flags if name not in _SAID}
@@ -122,6 +124,12 @@ def _facts(grid: ResultGrid) -> tuple[tuple[str, str], ...]:
         ("Training time", f"{minutes / 60:.1f} hours in all" if minutes >= 60 else f"{minutes:.1f} minutes in all"),
     ]
     return tuple(facts + [("Made by", shlex.join(command)) for command in grid.settings.get("commands", ())])
+
+
+def _data(run: RunResult) -> str:
+    """Where the rows of a run came from."""
+    places = (run.config.get(name) for name in ("data_dir", "train_file", "dataset_name"))
+    return next(filter(None, places), "nyu-mll/glue from the Hub")
 
 
 def _missing(grid: ResultGrid) -> str:

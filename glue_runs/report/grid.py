@@ -10,6 +10,7 @@ from typing import Any
 from glue_runs.runs.content import DATA_PLACES, MODEL_PLACES
 from glue_runs.runs.results import GRID_NAME, RunResult, check_finite, deciding_flags, load_results, read_grid
 from glue_runs.tasks.glue import GLUE_TASKS, PAPER_TASKS, GlueTask, get_task
+from glue_runs.tasks.types import OWN, GlueSplit, TsvLayout
 
 __all__ = ["ResultGrid", "ScoreColumn", "load_grid"]
 
@@ -38,6 +39,8 @@ class ScoreColumn:
     @property
     def title(self) -> str:
         """Name of the column, such as `MNLI-mm`."""
+        if self.task.name == OWN:
+            return self.task.folder
         return Path(self.task.split(self.prefix.replace("eval", "test")).submission).stem
 
 
@@ -97,7 +100,7 @@ def load_grid(root: str | Path) -> ResultGrid:
 
     Raises:
         FileNotFoundError: If the folder does not exist or holds no finished run.
-        ValueError: If a file in it is broken, a task is none of GLUE, or a run is there twice.
+        ValueError: If a file in it is broken, a task is none of GLUE nor the user's own, or a run is there twice.
     """
     root = Path(root)
     if not root.is_dir():
@@ -105,8 +108,11 @@ def load_grid(root: str | Path) -> ResultGrid:
     results, settings = load_results(root), read_grid(root / GRID_NAME)
     known = {}
     for run in results:
-        if run.task not in GLUE_TASKS:
-            raise ValueError(f"{run.folder}: {run.task!r} is no GLUE task; keep such runs out of the folder.")
+        if run.task != OWN and run.task not in GLUE_TASKS:
+            raise ValueError(
+                f"{run.folder}: {run.task!r} is no GLUE task, nor one of your own texts ({OWN!r}); keep such runs out "
+                "of the folder."
+            )
         check_finite(run)
         key = (run.task, run.method, run.seed)
         if key in known:
@@ -124,7 +130,9 @@ def load_grid(root: str | Path) -> ResultGrid:
     return ResultGrid(
         root=root,
         methods=tuple(methods),
-        columns=tuple(column for name in tasks for column in _columns(get_task(name))),
+        columns=tuple(
+            column for name in tasks for column in _columns(own_task(results) if name == OWN else get_task(name))
+        ),
         labels=labels,
         runs={key: known[key] for key in itertools.product(tasks, methods, seeds) if key in known},
         missing=tuple(key for key in expected if key not in known),
@@ -149,6 +157,26 @@ def _different_flags(runs: Mapping[tuple[str, str, int], RunResult]) -> Iterator
 def _ordered(first: Sequence[str], names: set[str]) -> list[str]:
     """The names found: those of `first` in its order, then the others alphabetically."""
     return [name for name in first if name in names] + sorted(names - set(first))
+
+
+def own_task(results: Sequence[RunResult]) -> GlueTask:
+    """What is known of the user's own data from the metrics of its runs.
+
+    Raises:
+        ValueError: If they are neither those of one class per row nor those of a regression.
+    """
+    runs = [run for run in results if run.task == OWN]
+    kinds = {tuple(f"eval_{name}" in run.metrics for name in (*HEADLINES, "precision", "micro_f1")) for run in runs}
+    regression = (False, True, False, False, False)
+    if kinds not in ({regression}, {(False, False, True, False, False)}):
+        raise ValueError(
+            f"{runs[0].folder}: a report compares runs with one class per text, or with a score; these have tags, "
+            "several classes per text, nothing evaluated, or other labels than their neighbours: keep them out of the "
+            "folder, and compare their all_results.json."
+        )
+    labels, metrics = (None, ("pearson", "spearmanr")) if kinds == {regression} else ((), ("accuracy",))
+    split = GlueSplit("validation", "", TsvLayout(texts=(), label="label"))
+    return GlueTask(OWN, "own data", (), labels, None, metrics, (split,))
 
 
 def _columns(task: GlueTask) -> list[ScoreColumn]:

@@ -17,6 +17,7 @@ from glue_runs.runs.text_data import load_data
 from glue_runs.tasks.description import DataDescription
 from glue_runs.tasks.glue import get_task
 from glue_runs.tasks.sources import HUB_NAME
+from glue_runs.tasks.types import OWN
 from logitmix_nlp import LogitMixTrainer, LogitMixTrainingArguments
 from logitmix_nlp.evaluation.data.columns import NONE_NAMED, stored_columns
 from logitmix_nlp.publishing.card import CardOptions, DatasetFacts
@@ -43,7 +44,7 @@ class Texts(Modality):
     @property
     def name(self) -> str:
         """The GLUE task, or `own`."""
-        return self.data_args.task_name or "own"
+        return self.data_args.task_name or OWN
 
     def needed_splits(self) -> list[str]:
         """Those of the GLUE task, which may have several to evaluate; a `ValueError` if it lacks one."""

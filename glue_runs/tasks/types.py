@@ -3,7 +3,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["GlueSplit", "GlueTask", "TsvLayout"]
+__all__ = ["OWN", "GlueSplit", "GlueTask", "TsvLayout"]
+
+OWN = "own"  # what runs of the user's own data are filed under, where others have the name of their task
 
 
 @dataclass(frozen=True)

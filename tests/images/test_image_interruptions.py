@@ -70,7 +70,10 @@ def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
     [
         ({"mixer": "cutout"}, "mixer must be one of mixup, cutmix, puzzlemix, span, ssmix, got 'cutout'"),
         ({"mix_pairing": "flip"}, "mix_pairing must be one of permutation, roll, got 'flip'"),
-        ({"mixer": "cutmix"}, r"mixer='cutmix' mixes the pixels .* mix_site='input\|embeddings': set mix_site='input'"),
+        (
+            {"mixer": "cutmix"},
+            r"mixer='cutmix' mixes the pixels .* mix_site='input\|embeddings': set mix_site='input'",
+        ),
         ({"mix_method": "puzzlemix", "mix_site": "layer:1"}, "set mix_site='input', or mixer='mixup'"),
         ({"mix_method": "cutmix", "puzzle_options": {"grid": 4}}, "no meaning for mixer='cutmix'"),
         (

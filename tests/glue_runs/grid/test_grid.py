@@ -3,12 +3,14 @@ import json
 from dataclasses import replace
 
 import pytest
+import samples
 
 from glue_runs.grid import command as grid_command
 from glue_runs.grid import worker
 from glue_runs.grid.plan import GridArguments, PlannedRun, plan_runs, write_grid, write_plan
+from glue_runs.report import command as report
 from glue_runs.runs.record import without_secrets
-from glue_runs.runs.results import GRID_NAME, RunResult, is_finished, read_result, write_result
+from glue_runs.runs.results import GRID_NAME, RunResult, is_finished, read_grid, read_result, write_result
 from glue_runs.runs.texts import Texts
 from logitmix_nlp import LogitMixTrainingArguments
 
@@ -34,6 +36,23 @@ def test_every_task_with_every_method_and_seed_seed_by_seed(tmp_path):
     assert [(run.task, run.method) for run in runs[:6]] == [
         (task, method) for task in ("cola", "rte") for method in ("vanilla", "mixup", "logitmix")
     ]
+
+
+def test_files_of_ones_own_are_a_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "dev"):
+        samples.write_text(tmp_path / f"{name}.csv", "text,label\na,1\nb,0\n")
+    flags = ["--train_file", "train.csv", "--validation_file", "dev.csv"]
+    runs = plan_runs(arguments(tmp_path / "out", tasks=None, seeds=[1]), flags)
+    assert [(run.task, run.method) for run in runs] == [("own", name) for name in ("vanilla", "mixup", "logitmix")]
+    assert runs[0].folder == tmp_path / "out" / "own" / "vanilla" / "seed-1"
+    assert runs[0].flags["train_file"] == str(tmp_path / "train.csv")
+    assert not {"task_name", "data_dir"} & set(runs[0].flags)
+    write_grid(arguments(tmp_path / "out", tasks=None), runs, ["python"])
+    assert read_grid(tmp_path / "out" / "grid.json")["tasks"] == ["own"]
+    for given in ({"tasks": ["cola"]}, {"tasks": None, "data_dir": "glue"}):
+        with pytest.raises(ValueError, match=r"--train_file is data of your own, --(tasks|data_dir) of GLUE"):
+            plan_runs(arguments(tmp_path, **given), flags)
 
 
 def test_plans_are_commands_of_run_glue(tmp_path):
@@ -280,3 +299,26 @@ def test_wrong_flags_are_one_line(tmp_path, capsys):
     assert command(tmp_path, "--max_stepps=3") == 2
     assert capsys.readouterr().err.startswith("error: unknown argument '--max_stepps=3'")
     assert not (tmp_path / GRID_NAME).exists()
+
+
+@pytest.mark.parametrize("kind", ["classes", "scores"])
+def test_a_grid_of_ones_own_files_has_a_report(tmp_path, capsys, kind):
+    words = ["the cat sat", "a dog ran", "the dog sat", "a cat ran"] * 3
+    labels = [("cat" if "cat" in text else "dog") if kind == "classes" else len(text) / 10 for text in words]
+    for name in ("train", "dev"):
+        rows = "".join(f"{text},{label}\n" for text, label in zip(words, labels, strict=True))
+        samples.write_text(tmp_path / f"{name}.csv", "text,label\n" + rows)
+    model = samples.write_model(tmp_path / "model", num_labels=2 if kind == "classes" else 1)
+    flags = ["--model", str(model), "--output_dir", str(tmp_path / "out"), "--methods", "vanilla", "--seeds", "1", "2"]
+    flags += ["--train_file", str(tmp_path / "train.csv"), "--validation_file", str(tmp_path / "dev.csv")]
+    flags += ["--max_steps", "2", "--max_seq_length", "16", "--use_cpu", "true", "--dataloader_pin_memory", "false"]
+    assert grid_command.main(flags) == 0
+    assert report.main([str(tmp_path / "out")]) == 0
+    assert report.main([str(tmp_path / "out"), "--ensemble"]) == 0
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "| method | own data |" in page
+    assert "| vanilla, 2 seeds averaged |" in page
+    assert page.startswith("# Own data: ")
+    assert next(line for line in page.splitlines() if line.startswith("- Data: ")).endswith("/train.csv")
+    assert ("Brier" in page) is (kind == "classes")
+    assert "Published" not in page

@@ -55,8 +55,19 @@ def test_a_run_that_is_there_twice(root, capsys):
 
 def test_runs_that_are_not_of_glue(root, capsys):
     path = root / "rte" / "mixup" / "seed-1" / "result.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "task": "own"}))
-    assert "'own' is no GLUE task" in error(capsys, root)
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "task": "digits"}))
+    assert "'digits' is no GLUE task, nor one of your own texts" in error(capsys, root)
+
+
+@pytest.mark.parametrize("kind", [{"eval_precision": 0.5}, {"eval_micro_f1": 0.5}, {"eval_spearmanr": 0.5}])
+def test_own_runs_that_are_not_of_one_class_or_score_per_text(root, capsys, kind):
+    path = root / "rte" / "mixup" / "seed-1" / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "task": "own", "metrics": {**result["metrics"], **kind}}))
+    line = error(capsys, root)
+    assert str(path.parent) in line
+    assert "compares runs with one class per text, or with a score" in line
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"methods": "vanilla"}', '{"labels": []}'])

@@ -15,6 +15,14 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "results" / "text"
 SUMMARY = json.loads((PAGE / "summary.json").read_text(encoding="utf-8"))
 PAPER = "logitmix, last"
+PLACES = {
+    "BBC headlines, 5 classes, 50 labels each": ("bbc", "50"),
+    "BBC headlines, 5 classes, 10 labels each": ("bbc", "10"),
+    "the same, 30% of the labels wrong": ("bbc", "10, 30% wrong"),
+    "Banking77, 77 classes, 10 labels each": ("banking77", "10"),
+    "CoLA, 2 classes, 400 labels each": ("cola", "400"),
+    "MRPC, 2 classes, 400 labels each": ("mrpc", "400"),
+}
 
 
 def verdicts(method: str, reference: str, figure: str) -> set[str]:
@@ -74,3 +82,16 @@ def test_the_papers_site_has_a_name_of_its_own():
 def test_the_default_alpha_is_the_papers_as_no_other_was_found_better():
     assert not [name for name in (*better("logitmix, embeddings"), *better("logitmix, middle")) if "α" in name]
     assert get_method("logitmix").mix_alpha == settings(PAPER)["mix_alpha"] == 3.0
+
+
+def test_the_first_table_of_readme_is_of_the_rows():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## When it helps")[2].partition("\n## ")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    header, _, *table = lines
+    rows = {(row["task"], row["regime"], row["method"]): row for row in SUMMARY["means"]}
+    assert len(table) >= 3
+    for place, *cells in table:
+        for title, cell in zip(header[1:], cells, strict=True):
+            row = rows[(*PLACES[place], title.lower())]
+            assert len(row["seeds"]) >= 3, (place, title)
+            assert cell == f"{row['after_nll']:.3f} ({100 * row['score']:.1f})", (place, title)
