@@ -135,6 +135,8 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
         raise ValueError(f"{sources[0]} is data of your own, {glue} of GLUE: give one of them, a grid for each.")
     tasks = [OWN] if sources else args.tasks or PAPER_TASKS
     common = {**RECIPE, **given, **{name: _place(given[name]) for name in DATA_PLACES if name in given}}
+    if "train_file" in given and common["do_eval"] and "validation_file" not in given:
+        raise ValueError("--train_file needs --validation_file, or --do_eval false: a grid evaluates its runs.")
     known = {field.name for field in fields(DataArguments)}
     first = None if sources else tasks[0]
     DataArguments(task_name=first, **{name: value for name, value in common.items() if name in known})

@@ -154,7 +154,9 @@ def read_result(folder: str | Path) -> RunResult:
         _check(values, OF_A_RESULT)
         result = RunResult(**{**values, "folder": Path(folder)})
         # Results from before the default of logitmix changed do not name its site.
-        return replace(result, config=with_site(result.config, PAPER_SITE))
+        config = with_site(result.config, PAPER_SITE)
+        named = [] if config == result.config else [f"--mix_site={PAPER_SITE}"]
+        return replace(result, config=config, command=[*result.command, *named])
     except (ValueError, TypeError) as error:
         said = str(error).removeprefix(f"{path} is damaged: ")
         raise ValueError(

@@ -66,13 +66,14 @@ class Tokens(Texts):
     usage = "%(prog)s [CONFIG.json | CONFIG.yaml] --model_name_or_path MODEL --train_file FILE --do_train ... (--help)"
     program = ("scripts/run_ner.py",)
     auto_model = AutoModelForTokenClassification
+    name = "words"
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> tuple[Any, ...]:
         """Parse flags; of a method's own sites, those of no use to tokens are replaced or left out."""
         parsed = super().parse(argv)
         args = parsed[-1]
-        if args.sim_weight and "mix_site" in args.filled and args.mixer == "mixup":
+        if args.sim_weight and "mix_site" in args.filled and args.mix_site.endswith(("|layer:-1", "|embeddings")):
             args.mix_site = SITE
         elif "mix_site" in args.filled:
             args.mix_site = args.mix_site.removesuffix(",layer:12/12")

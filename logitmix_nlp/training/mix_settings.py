@@ -62,7 +62,7 @@ class MixSettings:
         "module), 'layer:K' (output of encoder layer K; negative counts from the end, 'layer:-1' is the final "
         "representation of Mixup-Transformer; 'layer:7/12' is the 7th of 12, scaled to other depths) or 'pooler' "
         "(only with sim_weight 0); 'a|b' is the first of both that the model has, and of 'a,b' one is drawn per step. "
-        "Unset: the method's own, 'input|layer:-1' for most."
+        "Unset: the method's own, 'input|embeddings' for logitmix, 'input|layer:-1' for most others."
     )
     mix_alpha: Annotated[float | None, Setting(3.0, lambda x: 0 < x < float("inf"), "a finite number above 0")] = flag(
         "lambda ~ Beta(alpha, alpha), LogitMix Eq. 1; above 0. Unset: the method's own, 3.0 in the paper."

@@ -159,6 +159,15 @@ def test_logitmix_takes_the_layer_before_the_last_where_no_site_is_named(run, tm
     assert Tokens.parse([*given, "--mix_site=embeddings"])[-1].mix_site == "embeddings"
 
 
+@pytest.mark.parametrize(
+    ("method", "site"), [("manifold_mixup", "input|embeddings,layer:0-1"), ("tmix", "layer:7/12,layer:9/12")]
+)
+def test_sites_that_are_of_use_to_words_stay_with_a_similarity_term(run, tmp_path, method, site):
+    given = [flag for flag in run[1] if not flag.startswith(("--output", "--test", "--mix", "--do_predict"))]
+    flags = [f"--mix_method={method}", "--sim_weight=1", f"--output_dir={tmp_path}"]
+    assert Tokens.parse([*given, *flags])[-1].mix_site == site
+
+
 def test_tmix_leaves_out_the_last_layer_where_no_site_is_named(run, tmp_path):
     given = [flag for flag in run[1] if not flag.startswith(("--output", "--test", "--mix", "--do_predict"))]
     settings = Tokens.parse([*given, "--mix_method=tmix", f"--output_dir={tmp_path}"])[-1]

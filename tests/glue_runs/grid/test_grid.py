@@ -50,6 +50,8 @@ def test_files_of_ones_own_are_a_task(tmp_path, monkeypatch):
     assert not {"task_name", "data_dir"} & set(runs[0].flags)
     write_grid(arguments(tmp_path / "out", tasks=None), runs, ["python"])
     assert read_grid(tmp_path / "out" / "grid.json")["tasks"] == ["own"]
+    with pytest.raises(ValueError, match="--train_file needs --validation_file, or --do_eval false"):
+        plan_runs(arguments(tmp_path, tasks=None), flags[:2])
     for given in ({"tasks": ["cola"]}, {"tasks": None, "data_dir": "glue"}):
         with pytest.raises(ValueError, match=r"--train_file is data of your own, --(tasks|data_dir) of GLUE"):
             plan_runs(arguments(tmp_path, **given), flags)
@@ -114,6 +116,7 @@ def test_a_result_that_names_no_site_is_of_the_site_that_logitmix_had(tmp_path):
     path.write_text(json.dumps(result))
     assert run.finished
     assert read_result(run.folder).config["mix_site"] == "input|layer:-1"
+    assert read_result(run.folder).command == ["--mix_site=input|layer:-1"]
     flags = {name: value for name, value in run.flags.items() if name != "mix_site"}
     assert not is_finished(run.folder, flags)  # a script whose default is now another site
 

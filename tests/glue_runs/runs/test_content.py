@@ -24,3 +24,11 @@ def test_of_large_splits_the_ends_of_each_file_count(tmp_path, monkeypatch, size
     large = [digest(place) == digest() for place in places]
     assert whole == [False] * 5
     assert large == [False, False, size > 3, False, False]
+
+
+def test_images_mix_their_pixels_whatever_site_is_named_behind_them():
+    before, now = {"mix_site": "input|layer:-1"}, {"mix_site": "input|embeddings"}
+    assert content.differences(before, now, {}, {}) == ["mix_site: 'input|layer:-1' there, 'input|embeddings' now"]
+    images = {"image_column_name": "image"}
+    assert content.differences({**before, **images}, {**now, **images}, {}, {}) == []
+    assert len(content.differences({**before, **images}, {"mix_site": "layer:1", **images}, {}, {})) == 1
