@@ -142,7 +142,7 @@ def test_what_is_missing_is_listed_with_what_to_do(tmp_path):
     assert "method logitmix: found no QQP.tsv, AX.tsv, QNLI.tsv. Run what is missing, or leave it out" in message
     assert (
         f"mnli ({tmp_path}/runs/mnli/logitmix/3): python -m glue_runs.runs.run --task_name mnli --output_dir "
-        f"{tmp_path}/runs/mnli/logitmix/3 --do_predict" in message
+        f"{tmp_path}/runs/mnli/logitmix/3 '--mix_site=input|layer:-1' --do_predict" in message
     )
     assert (
         "; qqp, qnli: python -m glue_runs.runs.run --task_name TASK --do_train --do_eval --do_predict ..." in message
