@@ -12,7 +12,7 @@ import filelock
 from glue_runs.runs.arguments import DataArguments
 from glue_runs.runs.command_line import given_flags, to_flags
 from glue_runs.runs.content import DATA_PLACES
-from glue_runs.runs.recipe import PAPER_SITE, RECIPE, equal_compute, folder_name, method_flags, parse_method
+from glue_runs.runs.recipe import PAPER_SITE, RECIPE, equal_compute, folder_name, method_flags
 from glue_runs.runs.record import FLAGS_NAME, PROGRESS_NAME, without_secrets
 from glue_runs.runs.results import GRID_NAME, is_finished, read_grid, with_site
 from glue_runs.runs.texts import Texts
@@ -149,8 +149,7 @@ def plan_runs(args: GridArguments, rest: Sequence[str] = ()) -> list[PlannedRun]
                 if task != OWN:
                     where |= {"task_name": task, "data_dir": _place(args.data_dir)}
                 how = {"report_as": method, "seed": seed, "output_dir": str(folder)}
-                own = with_site({**common, **parse_method(method)}, PAPER_SITE)
-                flags = {**where, **method_flags(method, own), **how}
+                flags = with_site({**where, **method_flags(method, common), **how}, PAPER_SITE)
                 flags = given_flags(Texts.arguments, to_flags(flags))  # of the type and in the order of the result's
                 runs.append(PlannedRun(task, method, seed, folder, flags))
     return runs

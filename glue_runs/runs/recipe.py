@@ -38,7 +38,7 @@ RECIPE: Mapping[str, Any] = {
 }
 # "We also follow the same practice using the same hyperparameters as [Sun et al., 2020]", who mix what the last layer
 # returns; the default of `logitmix` is another.
-PAPER_SITE = "input|layer:-1"
+PAPER_SITE = get_method("logitmix_m").mix_site
 
 
 def parse_method(spec: str) -> dict[str, Any]:

@@ -38,9 +38,8 @@ __all__ = ["TokenDataArguments", "Tokens"]
 
 logger = logging.getLogger(__name__)
 
-SITE = (
-    "layer:-2"  # only affine maps follow the last layer of most models for tokens; embeddings cost twice a plain step
-)
+# Only affine maps follow the last layer of most models for tokens; the embeddings cost twice a plain step.
+SITE = "layer:-2"
 
 
 @dataclass

@@ -78,11 +78,10 @@ def summary(study: Study, rows: Rows, families: Mapping[str, Sequence[Comparison
             "comparisons": entries,
             "not_run": len(comparisons) - len(run),
         }
-    cells = seeds_of(study, rows)
     means = [
-        {"task": task, "regime": regime, "method": method, "seeds": sorted(cells[task, regime, method])}
-        | {name: float(np.mean(values)) for name, values in _columns(cells[task, regime, method]).items()}
-        for task, regime, method in sorted(cells)
+        {"task": task, "regime": regime, "method": method, "seeds": sorted(runs)}
+        | {name: float(np.mean(values)) for name, values in _columns(runs).items()}
+        for (task, regime, method), runs in sorted(seeds_of(study, rows).items())
     ]
     rates = chosen_rates(study, rows)
     return {"runs": len(rows), "learning_rates": rates, "means": means, "families": summaries}
